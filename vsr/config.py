@@ -1,0 +1,70 @@
+"""Every knob, as frozen dataclasses. What the user wishes; what came of it is in `vsr.plan`. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine runs, fully resolved: everything here can change pixels or memory, so it is journaled.
+
+    device      "cpu", "cuda", "cuda:1", "mps", "xpu", ...
+    precision   of the network; colour conversion and resizing are always float32
+    batch       frames the network sees at once
+    tile        side of the square input tiles in pixels without halo; None = whole frames
+    halo        context around each tile in input pixels
+    threads     CPU threads of the model (0 = leave torch's default)
+    slots       batches in flight between upload and download
+    memory      bytes the engine may use on the device (0 = unlimited)
+    """
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch: int = 1
+    tile: int | None = None
+    halo: int = 0
+    threads: int = 0
+    slots: int = 3
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """What the user asks of the encoder; None = choose."""
+
+    codec: str = "auto"
+    encoder: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    bit_depth: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UpscaleConfig:
+    """`vsr upscale` as data: one field for each option of the command line."""
+
+    source: str
+    output: str | None = None
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    height: int | None = None
+    model: str = "esrgan"
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int | None = None
+    tile: int | Literal["off"] | None = None
+    threads: int | None = None
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    start: float | None = None
+    duration: float | None = None
+    fps: str | None = None
+    pipe_format: str = "auto"
+    work_dir: Path | None = None
+    overwrite: bool = False
+    verify: bool = True

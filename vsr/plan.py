@@ -1,0 +1,79 @@
+"""The Plan: everything that a job will do, resolved once, as plain data.
+
+Whatever can change pixels, timestamps or streams stands here. Every run, worker and node works from the same plan or refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vsr.config import EngineSettings
+from vsr.frames import FrameFormat, VideoInfo
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The encoder and all that it is told.
+
+    codec      h264, hevc, av1, vp9, prores, ffv1, rawvideo
+    encoder    FFmpeg's encoder name
+    pix_fmt    what the encoder is fed (a planar format of the target's layout, or a packed one with the same samples)
+    options    encoder options by name, crf and preset included
+    threads    encoder threads (x264's stream depends on their number)
+    """
+
+    codec: str
+    encoder: str
+    pix_fmt: str
+    options: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What becomes of one stream that is not the film.
+
+    action    "copy" (bit-identical packets), "convert" (to `codec`), "attach" (fonts, cover art in Matroska), "drop"
+    reason    for people, where the action is not "copy"
+    """
+
+    index: int
+    action: str
+    codec: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the film, by pts: `start` inclusive, `stop` exclusive; None = no bound."""
+
+    number: int
+    start: int | None
+    stop: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved job for one video."""
+
+    info: VideoInfo
+    output: str  # a path, or "-" for standard output
+    container: str  # FFmpeg's muxer name
+    model: str
+    model_scale: int | None
+    weights_sha256: str
+    target: FrameFormat
+    engine: EngineSettings
+    encoding: Encoding
+    streams: tuple[StreamPlan, ...]
+    segments: tuple[Segment, ...]
+    start: int | None = None
+    stop: int | None = None
+    work_dir: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def upscale_label(self) -> str:
+        """What a person wants to read: 1280x720 -> 5120x2880."""
+        source = self.info.format
+        return f"{source.width}x{source.height} -> {self.target.width}x{self.target.height}"
