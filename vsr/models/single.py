@@ -1,0 +1,38 @@
+"""What all single-frame networks share: the `Generator` protocol around `forward`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import torch
+
+    from vsr.models.spec import ModelSpec
+
+
+class SingleFrame(nn.Module):
+    """A network whose `forward` maps (N, 3, H, W) RGB 0..1 to (N, 3, H*scale, W*scale), without context frames."""
+
+    spec: ModelSpec
+
+    def features(self, frames: Tensor) -> Tensor:
+        return frames
+
+    def reconstruct(self, window: Tensor) -> Tensor:
+        """(N, 1, 3, H, W) -> (N, 3, H*scale, W*scale)."""
+        image: Tensor = self(window[:, 0])
+        return image
+
+    if TYPE_CHECKING:
+        # torch declares overloads without memory_format beside a device; nn.Module.to itself takes all three.
+        def to(  # type: ignore[override]
+            self,
+            device: torch.device | str | None = None,
+            dtype: torch.dtype | None = None,
+            *,
+            memory_format: torch.memory_format | None = None,
+        ) -> Self: ...
