@@ -1,0 +1,189 @@
+"""The Reader: a film as batches of planes with their timestamps, frame by frame, whatever the file's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from vsr.errors import DecodeError
+from vsr.frames import FrameBatch, FrameFormat, Plane, VideoInfo
+from vsr.media.pixels import pix_fmt_of, read_planes
+from vsr.media.source import Pipe, open_input, source_name
+from vsr.media.spool import Spool
+
+
+@dataclass
+class ReadReport:
+    """What the Reader met on its way: nothing of it is an error, all of it belongs in the report."""
+
+    frames: int = 0
+    corrupt_packets: int = 0
+    resized_frames: int = 0
+    invented_pts: int = 0
+
+
+class Reader:
+    """Iterates the main video stream of a source as `FrameBatch`es of up to `batch` frames, in display order.
+
+    `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. Damaged packets are skipped and
+    counted in `report`. Frames of another size than the first (a mid-stream change) are scaled to the first's.
+    With `spool`, packets of all other streams are stored there as they pass: a pipe cannot be read a second time.
+    Raises DecodeError when the file cannot be opened or holds no frame at all.
+    """
+
+    def __init__(
+        self,
+        source: str | Pipe,
+        info: VideoInfo,
+        *,
+        batch: int = 1,
+        start: int | None = None,
+        stop: int | None = None,
+        spool: Path | None = None,
+    ) -> None:
+        self.report = ReadReport()
+        self._source, self._info, self._batch = source, info, batch
+        self._start, self._stop, self._spool_path = start, stop, spool
+        self._stack = ExitStack()
+        self._clock = _Clock(info)
+
+    def __enter__(self) -> Reader:
+        self._container: InputContainer = self._stack.enter_context(open_input(self._source))
+        video = self._container.streams[self._info.index]
+        assert isinstance(video, VideoStream)
+        self._video = video
+        video.thread_type = "AUTO"
+        self._spool = Spool(self._spool_path, self._info.index) if self._spool_path else None
+        if self._spool is None:
+            for stream in self._container.streams:
+                if stream.index != self._info.index:
+                    stream.discard = Discard.all
+        else:
+            self._stack.callback(self._spool.close)
+        if self._start is not None and isinstance(self._source, str):
+            self._container.seek(self._start, stream=video, backward=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        held: list[tuple[int, int, tuple[Plane, ...]]] = []
+        index, began = 0, perf_counter()
+        for frame in self._frames():
+            held.append(frame)
+            if len(held) == self._batch:
+                yield self._stack_up(held, index, perf_counter() - began)
+                index, held, began = index + len(held), [], perf_counter()
+        if held:
+            yield self._stack_up(held, index, perf_counter() - began)
+        if self.report.frames == 0 and self._start is None:
+            raise DecodeError(f"{source_name(self._source)}: not one frame of it can be decoded")
+
+    def _stack_up(self, held: Sequence[tuple[int, int, tuple[Plane, ...]]], index: int, seconds: float) -> FrameBatch:
+        if len(held) == 1:  # the usual case on a CPU: no second copy
+            planes = tuple(plane[None] for plane in held[0][2])
+        else:
+            planes = tuple(np.stack(same) for same in zip(*(f[2] for f in held), strict=True))
+        format = self._info.format
+        return FrameBatch(format, planes, tuple(f[0] for f in held), tuple(f[1] for f in held), index, {"decode": seconds})
+
+    def _frames(self) -> Iterator[tuple[int, int, tuple[Plane, ...]]]:
+        """(pts, duration, planes) of each frame within start and stop."""
+        for frame in self._decoded():
+            pts = self._clock.tick(frame)
+            self.report.invented_pts = self._clock.invented
+            if self._start is not None and pts < self._start:
+                continue
+            if self._stop is not None and pts >= self._stop:
+                return
+            self.report.frames += 1
+            yield pts, int(frame.duration or 0), self._planes(frame)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                self.report.corrupt_packets += 1
+                continue
+            except av.error.FFmpegError as exc:
+                raise DecodeError(f"{source_name(self._source)}: decoding stopped: {exc.strerror}") from exc
+            yield from frames
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Packets of the film; the others go to the spool. A read error in the middle ends the film like a cut file does."""
+        packets: Iterator[Any] = self._container.demux() if self._spool else self._container.demux(self._video)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                self.report.corrupt_packets += 1
+                yield from self._flush()
+                return
+            if packet.stream.index == self._info.index:
+                yield packet
+            elif self._spool is not None:
+                self._spool.keep(packet)
+
+    def _flush(self) -> Iterator[Packet[VideoStream]]:
+        packet: Any = Packet()
+        packet.stream = self._video
+        yield packet
+
+    def _planes(self, frame: av.VideoFrame) -> tuple[Plane, ...]:
+        format: FrameFormat = self._info.format
+        if (frame.width, frame.height) != (format.width, format.height) or _layout_changed(frame, self._info):
+            self.report.resized_frames += 1
+            frame = frame.reformat(format.width, format.height, pix_fmt_of(format.layout), interpolation="BICUBIC", threads=1)
+        return read_planes(frame)
+
+
+def _layout_changed(frame: av.VideoFrame, info: VideoInfo) -> bool:
+    # yuvj420p and yuv420p may alternate in one stream (MJPEG): same planes, so no conversion
+    return frame.format.name.replace("yuvj", "yuv") != info.pix_fmt.replace("yuvj", "yuv")
+
+
+class _Clock:
+    """Gives every frame a pts: its own where the file has one, else the nominal rate's; always increasing."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        rate = info.rate or 25
+        self._step = max(1, round(1 / (rate * info.time_base)))
+        self._last: int | None = None
+        self.invented = 0
+
+    def tick(self, frame: av.VideoFrame) -> int:
+        pts = frame.pts
+        if pts is None:
+            self.invented += 1
+            pts = 0 if self._last is None else self._last + self._step
+        elif self._last is not None and pts <= self._last:
+            self.invented += 1
+            pts = self._last + 1
+        self._last = pts
+        return pts
+
+
+def trimmed(info: VideoInfo, start: float | None, duration: float | None) -> tuple[int | None, int | None]:
+    """A part of the film in seconds from its own beginning, as (first pts, pts after the last); None = no bound."""
+    if start is None and duration is None:
+        return None, None
+    first = info.start_pts + int((start or 0.0) / info.time_base)
+    last = None if duration is None else first + int(duration / info.time_base)
+    return (first if start is not None else None), last

@@ -1,0 +1,304 @@
+"""Puts the film together: segments by packet copy with their exact times, and every other stream beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.video.stream import VideoStream
+
+from vsr.errors import EncodeError
+from vsr.frames import FrameBatch
+from vsr.media.codecs import CODECS, ISO_MUXERS
+from vsr.media.convert import Carrier, Copier, add_stream
+from vsr.media.encode import SEGMENT_CLOCK, add_encoder, fsync, live_packets, rate_hint
+from vsr.media.framefiles import IMAGES
+from vsr.media.source import OPEN_OPTIONS, Pipe, open_input, reason
+from vsr.media.spool import read_spool
+from vsr.media.streams import attach, kept_global_tags, label
+from vsr.plan import Plan, StreamPlan
+
+Routed = tuple[Fraction, Callable[[], Iterable["Packet[Stream]"]]]  # when in seconds, and what gives the packets to write then
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """A finished segment: its file, the exact pts of its frames in display order, its last frame's duration (0 = unknown)."""
+
+    path: Path
+    pts: tuple[int, ...]
+    last_duration: int = 0
+    reorder_depth: int = 0
+
+
+@dataclass
+class JoinReport:
+    """What was written, and what had to be repaired on the way."""
+
+    frames: int = 0
+    repaired: dict[int, int] = field(default_factory=dict)
+
+
+def join(plan: Plan, source: str | Pipe, segments: Sequence[SegmentFile], target: Path, spool: Path | None = None) -> JoinReport:
+    """Writes `target` from segments and the source's other streams; fsynced, so that it may be renamed at once.
+
+    Raises EncodeError, naming the output, for a full disk or a container that refuses; whoever asked removes the file.
+    """
+    pts = [pts for segment in segments for pts in segment.pts]
+    try:
+        with ExitStack() as stack:
+            template = stack.enter_context(open_input(str(segments[0].path))).streams.video[0]
+            others = _open_others(plan, source, stack)
+            out = stack.enter_context(
+                av.open(f"file:{target}", "w", format=plan.container, container_options=_options(plan), **OPEN_OPTIONS)
+            )
+            joiner = Joiner(plan, others, out, zero_of(plan, pts[0]), spool)
+            joiner.open(lambda: out.add_stream_from_template(template, opaque=True))
+            joiner.write(_segment_packets(plan, segments, pts, joiner.zero))
+        fsync(target)
+    except (av.error.FFmpegError, OSError, ValueError) as exc:
+        raise EncodeError(f"{plan.output}: cannot be written: {reason(exc)}") from exc
+    return joiner.report
+
+
+def stream_out(
+    plan: Plan, source: str | Pipe, batches: Iterable[FrameBatch], target: BinaryIO, spool: Path | None = None
+) -> JoinReport:
+    """Writes the film to a pipe while it is made: y4m (frames and nothing else) or NUT with every stream.
+
+    Raises EncodeError; what has been written then stays written.
+    """
+    try:
+        with ExitStack() as stack:
+            ready = iter(batches)
+            first = next(ready)  # the source's streams are known, and its spool exists, once a frame has come
+            others = _open_others(plan, source, stack)
+            sink: Any = _WriteOnly(target)
+            out = stack.enter_context(
+                av.open(sink, "w", format=plan.container, options={"strict": "experimental"}, **OPEN_OPTIONS)
+            )
+            joiner = Joiner(plan, others, out, zero_of(plan, first.pts[0]), spool)
+            info = plan.info
+            joiner.open(lambda: add_encoder(out, plan))
+            shift = round(joiner.zero / info.time_base)
+            joiner.write(live_packets(joiner.film, chain((first,), ready), info.time_base, shift, plan.output))
+    except BrokenPipeError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError) as exc:
+        raise EncodeError(f"standard output: cannot be written: {reason(exc)}") from exc
+    return joiner.report
+
+
+class _WriteOnly:
+    """A pipe as PyAV wants it: it must not even look seekable."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+
+def _open_others(plan: Plan, source: str | Pipe, stack: ExitStack) -> InputContainer | None:
+    """The source once more, for its other streams, tags and chapters; None where it is a sequence of images."""
+    if plan.info.container == IMAGES:
+        return None
+    return stack.enter_context(open_input(source.head() if isinstance(source, Pipe) else source))
+
+
+def zero_of(plan: Plan, first_pts: int) -> Fraction:
+    """The seconds that become zero: where a part begins; a whole film keeps its start, unless its clock starts anywhere."""
+    return first_pts * plan.info.time_base if plan.start is not None else plan.info.zero
+
+
+def _options(plan: Plan) -> dict[str, str]:
+    if plan.container in ISO_MUXERS:
+        # the film's own clock, so that every pts is exact; the index at the front, so that players start at once
+        flags = "+faststart+use_metadata_tags" if plan.container == "mov" else "+faststart"
+        return {"video_track_timescale": str(plan.info.time_base.denominator), "movflags": flags}
+    return {}
+
+
+def _segment_packets(
+    plan: Plan, segments: Sequence[SegmentFile], pts: Sequence[int], zero: Fraction
+) -> Iterator[Packet[VideoStream]]:
+    """The film's packets in decode order: pts by rank, dts rebuilt from the sorted pts (dts[j] = P[j - depth])."""
+    base, depth = plan.info.time_base, max(s.reorder_depth for s in segments)
+    shift = round(zero / base)
+    step = pts[1] - pts[0] if len(pts) > 1 else 1
+    offset = decoded = 0
+    for segment in segments:
+        with open_input(str(segment.path)) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size == 0:
+                    continue
+                assert packet.pts is not None
+                at = offset + round(packet.pts * packet.time_base / SEGMENT_CLOCK)
+                dts = pts[decoded - depth] if decoded >= depth else pts[0] - (depth - decoded) * step
+                packet.pts, packet.dts, packet.time_base = pts[at] - shift, dts - shift, base
+                packet.duration = _duration(pts, at, segment.last_duration)
+                decoded += 1
+                yield packet
+        offset += len(segment.pts)
+        if decoded != offset:
+            raise EncodeError(f"{segment.path}: holds {decoded - offset + len(segment.pts)} frames, not {len(segment.pts)}")
+
+
+def _duration(pts: Sequence[int], at: int, last: int) -> int:
+    if at + 1 < len(pts):
+        return pts[at + 1] - pts[at]
+    return last or (pts[at] - pts[at - 1] if at else 0)
+
+
+class Joiner:
+    """One output container: the film, and the source's other streams beside it, interleaved by time.
+
+    `open` lays out the streams in the source's order, `write` takes the film's packets (pts in the film's clock, less `zero`).
+    """
+
+    def __init__(
+        self, plan: Plan, others: InputContainer | None, out: OutputContainer, zero: Fraction, spool: Path | None
+    ) -> None:
+        self.plan, self.others, self.out, self.zero = plan, others, out, zero
+        self.report = JoinReport()
+        self._end = None if plan.stop is None else plan.stop * plan.info.time_base
+        self._carriers: dict[int, Carrier] = {}
+        self._spool = spool
+        self._waiting: Routed | None = None
+
+    def open(self, add_film: Callable[[], VideoStream]) -> None:
+        """Adds every stream, tags and chapters."""
+        self._others: Iterator[Routed | None] = iter(())
+        if self.others is None:
+            self._add_film(add_film(), None)
+            return
+        self._add_streams(self.others, add_film)
+        self.out.metadata.update(kept_global_tags(self.others.metadata))
+        self.out.set_chapters(self._chapters(self.others))
+        self._others = self._other_packets(self.others)
+
+    def write(self, film: Iterable[Packet[VideoStream]]) -> None:
+        """Writes the whole film, each other packet at its time."""
+        for packet in film:
+            assert packet.dts is not None
+            self._write_others(packet.dts * packet.time_base)
+            packet.stream = self.film
+            self.out.mux_one(packet)
+            self.report.frames += 1
+        self._write_others(None)
+        for carrier in self._carriers.values():
+            self.out.mux(list(carrier.flush()))
+        self.report.repaired = {i: c.repaired for i, c in self._carriers.items() if isinstance(c, Copier) and c.repaired}
+
+    def _write_others(self, until: Fraction | None) -> None:
+        while True:
+            if self._waiting is None:
+                self._waiting = next(self._others, None)
+            if self._waiting is None or (until is not None and self._waiting[0] > until):
+                return
+            self.out.mux(list(self._waiting[1]()))
+            self._waiting = None
+
+    # --- streams -------------------------------------------------------------------------------------------------------
+
+    def _add_streams(self, others: InputContainer, add_film: Callable[[], VideoStream]) -> None:
+        plans = {p.index: p for p in self.plan.streams}
+        pictures = _pictures(others, plans)
+        for stream in others.streams:  # in the source's order: players pick tracks by number
+            if stream.index == self.plan.info.index:
+                self._add_film(add_film(), stream)
+            elif (plan := plans.get(stream.index)) is None or plan.action == "drop":
+                stream.discard = Discard.all
+            elif plan.action == "attach":
+                attach(self.out, stream, pictures.get(stream.index))
+            else:
+                self._carriers[stream.index] = add_stream(self.out, stream, plan)
+
+    def _add_film(self, film: VideoStream, source: Stream | None) -> None:
+        plan = self.plan
+        film.time_base = plan.info.time_base
+        film.codec_context.framerate = rate_hint(plan.info.rate)
+        film.codec_context.sample_aspect_ratio = plan.info.sar
+        tag = CODECS[plan.encoding.codec].tag if plan.encoding.codec in CODECS else ""
+        if tag and plan.container in ISO_MUXERS:
+            film.codec_context.codec_tag = tag
+        if plan.info.display_matrix is not None:
+            film.set_display_matrix(plan.info.display_matrix)
+        if source is not None:
+            label(film, source)
+            source.discard = Discard.all
+        self.film = film
+
+    def _chapters(self, others: InputContainer) -> list[av.container.core.Chapter]:
+        kept = []
+        for chapter in others.chapters():
+            base = chapter["time_base"] or Fraction(1, av.time_base)
+            start, stop = chapter["start"] * base - self.zero, chapter["end"] * base - self.zero
+            if (stop <= 0 and start < 0) or (self._end is not None and start >= self._end - self.zero):
+                continue
+            chapter["start"], chapter["end"] = max(0, round(start / base)), round(stop / base)
+            kept.append(chapter)
+        return kept
+
+    # --- packets -------------------------------------------------------------------------------------------------------
+
+    def _other_packets(self, others: InputContainer) -> Iterator[Routed | None]:
+        """(seconds, writer) for each packet of the other streams; None: nothing more yet from a spool that is still growing."""
+        if not self._carriers:
+            return
+        for item in read_spool(self._spool, follow=True) if self._spool else self._demuxed(others):
+            if item is None:
+                yield None
+                continue
+            index, packet = item
+            carrier = self._carriers.get(index)
+            if carrier is None or packet.size == 0:
+                continue
+            when = packet.dts if packet.dts is not None else packet.pts
+            seconds = (when or 0) * packet.time_base - self.zero
+            if not self._inside(seconds):
+                continue
+            shift = round(self.zero / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+            yield seconds, partial(carrier.packets, packet)
+
+    def _inside(self, seconds: Fraction) -> bool:
+        """Is the packet within the part that was asked for? (A whole film: always.)"""
+        if self.plan.start is not None and seconds < 0:
+            return False
+        return self._end is None or seconds < self._end - self.zero
+
+    def _demuxed(self, others: InputContainer) -> Iterator[tuple[int, Packet[Stream]]]:
+        packets = others.demux([others.streams[i] for i in self._carriers])
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.error.FFmpegError):  # a damaged tail ends the copy where every reader would stop
+                return
+            yield packet.stream.index, packet
+
+
+def _pictures(others: InputContainer, plans: dict[int, StreamPlan]) -> dict[int, bytes]:
+    """Cover art comes as the first packets of its streams."""
+    wanted = {i for i, p in plans.items() if p.action == "attach" and others.streams[i].type == "video"}
+    found: dict[int, bytes] = {}
+    if wanted:
+        for packet in others.demux([others.streams[i] for i in wanted]):
+            if packet.size:
+                found.setdefault(packet.stream.index, bytes(packet))
+            if len(found) == len(wanted):
+                break
+        others.seek(0)
+    return found

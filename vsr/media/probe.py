@@ -1,0 +1,172 @@
+"""What the tool sees in a file: streams, size, time, colour. Reads the header and the first frame, never the whole film."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+from av.audio.codeccontext import AudioCodecContext
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vsr.errors import DecodeError
+from vsr.frames import FrameFormat, StreamInfo, VideoInfo
+from vsr.media.pixels import color_of, planar_equivalent, planar_layout
+from vsr.media.source import Pipe, open_input, source_name
+
+ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_FIRST_FRAME_PACKETS = 2000  # a stream whose first 2,000 packets hold no picture is not worth waiting for
+# Containers whose clock starts anywhere: time zero is their first timestamp, as for every player.
+_FLOATING_START = {"mpegts", "mpeg", "mpegtsraw"}
+
+
+def probe(source: str | Pipe) -> VideoInfo:
+    """Describes the main video stream of a file and everything that travels with it.
+
+    A pipe is read from its start and left to be rewound. Raises DecodeError for whatever cannot be read or has no video.
+    """
+    with open_input(source) as container:
+        video = main_video(container, source_name(source))
+        frame = _first_frame(container, video, source_name(source))
+        return _describe(container, video, frame, source_name(source))
+
+
+def main_video(container: InputContainer, name: str) -> VideoStream:
+    """The film: the default video stream, or the largest; never cover art. Raises DecodeError where there is none."""
+    films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None]
+    if not films:
+        what = "only cover art" if container.streams.video else "no video stream"
+        others = ", ".join(sorted({s.type for s in container.streams if s.type != "video"}))
+        raise DecodeError(f"{name}: there is {what} in it{f', only {others}' if others else ''}: nothing to upscale")
+    return max(films, key=lambda s: (bool(s.disposition & 1), s.codec_context.width * s.codec_context.height, -s.index))
+
+
+def _first_frame(container: InputContainer, video: VideoStream, name: str) -> av.VideoFrame:
+    try:
+        for frame in decode_packets(container, video):
+            return frame
+    except av.error.FFmpegError as exc:
+        raise DecodeError(f"{name}: its {video.codec_context.name} video cannot be decoded: {exc.strerror}") from exc
+    raise DecodeError(
+        f"{name}: not one frame of its {video.codec_context.name} video can be decoded: the file is damaged or cut short"
+    )
+
+
+def decode_packets(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+    for count, packet in enumerate(container.demux(video)):
+        if count > _FIRST_FRAME_PACKETS:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue  # a damaged packet costs its own frame only
+
+
+def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFrame, name: str) -> VideoInfo:
+    context = video.codec_context
+    pix_fmt = planar_equivalent(frame.format.name)
+    layout = planar_layout(pix_fmt)
+    assert layout is not None and video.time_base is not None
+    rate = video.guessed_rate or video.average_rate
+    duration = _duration(container, video)
+    frames = video.frames or (round(duration * float(rate)) if duration and rate else 0)
+    return VideoInfo(
+        source=name,
+        container=container.format.name,
+        index=video.index,
+        codec=context.name,
+        pix_fmt=frame.format.name,
+        format=FrameFormat(frame.width, frame.height, layout, color_of(frame, layout, context.name)),
+        time_base=video.time_base,
+        start_pts=frame.pts if frame.pts is not None else 0,
+        rate=rate,
+        duration=duration,
+        frames=frames,
+        sar=video.sample_aspect_ratio or Fraction(1),
+        rotation=frame.rotation,
+        display_matrix=display_matrix(frame),
+        interlaced=frame.interlaced_frame,
+        hdr=hdr_facts(frame),
+        zero=_zero(container),
+        streams=tuple(stream_info(s) for s in container.streams),
+        chapters=len(container.chapters()),
+        metadata=tuple(container.metadata.items()),
+    )
+
+
+def _zero(container: InputContainer) -> Fraction:
+    """The file's time zero in seconds, exact (the container's own start_time is rounded to microseconds)."""
+    if not _FLOATING_START & set(container.format.name.split(",")):
+        return Fraction(0)
+    starts = [
+        s.start_time * s.time_base
+        for s in container.streams
+        if s.type in ("video", "audio") and s.start_time is not None and s.time_base
+    ]
+    return min(starts, default=Fraction(0))
+
+
+def _duration(container: InputContainer, video: VideoStream) -> float | None:
+    if video.duration is not None and video.time_base is not None:
+        return float(video.duration * video.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def stream_info(stream: Stream) -> StreamInfo:
+    """A container's stream as plain data."""
+    context = stream.codec_context
+    detail = ""
+    if isinstance(context, AudioCodecContext):
+        detail = f"{context.sample_rate} Hz {context.layout.name}"
+    elif isinstance(context, VideoCodecContext):
+        detail = f"{context.width}x{context.height} {context.pix_fmt}"
+    elif stream.type == "attachment":
+        detail = f"{stream.metadata.get('filename', '')} {stream.metadata.get('mimetype', '')}".strip()
+    return StreamInfo(
+        index=stream.index,
+        type=stream.type,
+        codec=(context.name if context is not None else getattr(stream, "name", None)) or "",
+        language=stream.metadata.get("language", ""),
+        title=stream.metadata.get("title", ""),
+        default=bool(stream.disposition & 1),
+        forced=bool(stream.disposition & 0x40),
+        cover=bool(stream.disposition & ATTACHED_PICTURE),
+        detail=detail,
+    )
+
+
+def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
+    """Every side data of a frame, by its type's name. (Iterating the container gives values in PyAV 18 and keys in 19.)"""
+    held: Any = frame.side_data  # the stubs know it as a mapping of motion vectors only
+    items = (held[i] for i in range(len(held)))
+    return {item.type.name: bytes(item) for item in items}
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """The container's rotation or flip as nine 16.16 fixed-point integers; None where the film stands upright."""
+    data = side_data(frame).get("DISPLAYMATRIX")
+    if data is None or len(data) < 36:
+        return None
+    matrix = struct.unpack("=9i", data[:36])
+    upright = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    return None if matrix == upright else matrix
+
+
+def hdr_facts(frame: av.VideoFrame) -> tuple[str, ...]:
+    """Names of the HDR metadata that the first frame carries, for people and for choosing a codec."""
+    present = side_data(frame)
+    names = {
+        "MASTERING_DISPLAY_METADATA": "mastering display",
+        "CONTENT_LIGHT_LEVEL": "content light level",
+        "DYNAMIC_HDR_PLUS": "HDR10+",
+        "DOVI_METADATA": "Dolby Vision",
+        "DOVI_RPU_BUFFER": "Dolby Vision",
+    }
+    transfer = {16: "PQ", 18: "HLG"}.get(int(frame.color_trc))
+    return tuple(dict.fromkeys(([transfer] if transfer else []) + [text for key, text in names.items() if key in present]))
