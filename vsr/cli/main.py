@@ -1,0 +1,280 @@
+"""The command line: parse -> dataclass -> one call -> exit code. No tensor, no path logic."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from vsr import __version__
+from vsr.config import EncodeConfig, UpscaleConfig
+from vsr.errors import VsrError
+from vsr.names import parse_scale
+
+PROGRAM = "vsr"
+
+
+def main() -> NoReturn:
+    """Entry point of the console script: exit codes as in docs/cli.md, tracebacks only with VSR_DEBUG=1."""
+    # OpenMP's threads spin while they wait; beside an encoder that wants the same cores, that made torch 4 times slower
+    # (0.95 against 3.7 fps, docs/lab.md). It is read when torch is loaded, so it must be said before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        code = cli.main(prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        # A second Ctrl-C leaves the thread that computes a frame behind; leaving the process this way does not wait for it.
+        click.echo(f"{PROGRAM}: interrupted; nothing is left behind", err=True)
+        sys.stdout.flush()
+        os._exit(130)
+    except VsrError as exc:
+        if os.environ.get("VSR_DEBUG") == "1":
+            raise
+        fail(str(exc), exc.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left: nothing more to say
+        os._exit(1)
+    except Exception as exc:
+        if os.environ.get("VSR_DEBUG") == "1":
+            raise
+        fail(f"internal error: {type(exc).__name__}: {exc} (VSR_DEBUG=1 shows where; please report it)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """WIDTHxHEIGHT."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        width, _, height = str(value).lower().partition("x")
+        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+            self.fail(f"{value!r} is not WIDTHxHEIGHT, as in 3840x2160", param, ctx)
+        return int(width), int(height)
+
+
+class Time(click.ParamType[float]):
+    """Seconds, or [HH:]MM:SS[.fraction]."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = 0.0
+            for part in str(value).split(":"):
+                seconds = seconds * 60 + float(part)
+        except ValueError:
+            self.fail(f"{value!r} is no time: give seconds or HH:MM:SS", param, ctx)
+        if not 0 <= seconds < 1e9:
+            self.fail(f"{value!r} is out of range", param, ctx)
+        return seconds
+
+
+class NumberOr(click.ParamType[Any]):
+    """A positive integer, or one of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words, self.name = words, "|".join(("N", *words))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.words:
+            return value
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value!r}: give a number from 1 up{', or ' if self.words else ''}{' or '.join(self.words)}", param, ctx)
+        return int(value)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Video super-resolution that keeps every frame, timestamp, stream and tag.
+
+    \b
+    Example:
+      vsr upscale input.mp4 --scale 4 --model esrgan
+    """
+
+
+def key_value(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for item in value:
+        key, equals, text = item.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{item!r} is not KEY=VALUE")
+        pairs[key] = text
+    return pairs
+
+
+@cli.command(short_help="Upscale a video, an image, a folder or a sequence of images.")
+@click.argument("source", metavar="INPUT")
+@click.option(
+    "-o", "--output", metavar="OUTPUT", help="A path, a pattern for frames, or - for stdout. Default: beside the input."
+)
+@click.option("--scale", type=float, metavar="F", help="1 to 16, fractions too.  [default: 4]")
+@click.option("--size", type=Size(), help="Exact size, as in 3840x2160.")
+@click.option("--height", type=click.IntRange(1, 65536), help="Height; the width follows.")
+@click.option(
+    "--model",
+    default="esrgan",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="A name from `vsr models list`, or a checkpoint file.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--batch", type=NumberOr("auto"), default="auto", show_default=True, help="Frames at once.")
+@click.option(
+    "--tile", type=NumberOr("auto", "off"), default="auto", show_default=True, help="Side of the tiles in input pixels."
+)
+@click.option("--threads", type=NumberOr(), help="CPU threads of the model.")
+@click.option(
+    "--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto", show_default=True
+)
+@click.option("--encoder", metavar="NAME", help="A certain encoder of FFmpeg's for the codec, as h264_nvenc.")
+@click.option("--crf", type=click.IntRange(0, 63), help="Quality, lower is better.  [h264 18, hevc 20, av1 28, vp9 24]")
+@click.option("--preset", metavar="NAME", help="x264's names for every codec, or the encoder's own.  [default: medium]")
+@click.option("--bit-depth", type=click.Choice(["auto", "8", "10", "12"]), default="auto", show_default=True)
+@click.option(
+    "--encoder-option",
+    "encoder_options",
+    multiple=True,
+    callback=key_value,
+    metavar="K=V",
+    help="Passed to the encoder as it is.",
+)
+@click.option("--start", type=Time(), help="Begin there: seconds or HH:MM:SS.")
+@click.option("--duration", type=Time(), help="Do only so much.")
+@click.option("--fps", metavar="RATE", help="Frame rate of an image sequence, as 24 or 30000/1001.")
+@click.option(
+    "--pipe-format",
+    type=click.Choice(["auto", "y4m", "nut"]),
+    default="auto",
+    show_default=True,
+    help="Of -o -: frames alone (y4m), or every stream (nut). auto: y4m for y4m and images, else nut.",
+)
+@click.option("--work-dir", type=click.Path(path_type=Path), help="Where unfinished work is kept.  [default: beside the output]")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--no-verify", is_flag=True, help="Do not re-read the output.")
+@click.option("--report", "--json", "json_file", metavar="FILE", help="Write a report as JSON; - is standard output.")
+@click.option("--progress", type=click.Choice(["auto", "bar", "json", "none"]), default="auto", show_default=True)
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="Write what is said to a file as well.")
+def upscale(**options: Any) -> None:
+    """Upscale INPUT: a video, an image, a folder of images, a pattern (frames_%05d.png), or - for standard input.
+
+    \b
+    Examples:
+      vsr upscale input.mp4 --scale 4 --model esrgan
+      vsr upscale film.mkv --height 2160 --model animevideo --codec hevc -o film-4k.mkv
+    """
+    from vsr.cli.commands import run_upscale
+
+    run_upscale(upscale_config(options), options)
+
+
+def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
+    """The command line's options as a config."""
+    if sum(options[name] is not None for name in ("scale", "size", "height")) > 1:
+        raise click.UsageError("--scale, --size and --height exclude each other: give one")
+    encode = EncodeConfig(
+        options["codec"],
+        options["encoder"],
+        options["crf"],
+        options["preset"],
+        None if options["bit_depth"] == "auto" else int(options["bit_depth"]),
+        options["encoder_options"],
+    )
+    batch, tile, scale = options["batch"], options["tile"], options["scale"]
+    return UpscaleConfig(
+        source=options["source"],
+        output=options["output"],
+        scale=None if scale is None else parse_scale(scale),
+        size=options["size"],
+        height=options["height"],
+        model=options["model"],
+        device=options["device"],
+        precision=options["precision"],
+        batch=None if batch == "auto" else batch,
+        tile=None if tile == "auto" else tile,
+        threads=options["threads"],
+        encode=encode,
+        start=options["start"],
+        duration=options["duration"],
+        fps=options["fps"],
+        pipe_format=options["pipe_format"],
+        work_dir=options["work_dir"],
+        overwrite=options["overwrite"],
+        verify=not options["no_verify"],
+    )
+
+
+@cli.command(short_help="Show what the tool sees in a file.")
+@click.argument("source", metavar="INPUT")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def probe(source: str, json_file: str | None) -> None:
+    """Show what the tool sees in INPUT: streams, frames, timing, colour, HDR, rotation.
+
+    \b
+    Example:
+      vsr probe film.mkv
+    """
+    from vsr.cli.commands import run_probe
+
+    run_probe(source, json_file)
+
+
+@cli.group()
+def models() -> None:
+    """The models that can be named with --model.
+
+    \b
+    Example:
+      vsr models list
+    """
+
+
+@models.command("list")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def models_list(json_file: str | None) -> None:
+    """Names, scales, sizes, licences, and whether the weights are there.
+
+    \b
+    Example:
+      vsr models list
+    """
+    from vsr.cli.commands import run_models_list
+
+    run_models_list(json_file)
+
+
+@models.command("info")
+@click.argument("name", metavar="NAME|PATH")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def models_info(name: str, json_file: str | None) -> None:
+    """Everything known about one model.
+
+    \b
+    Example:
+      vsr models info esrgan
+    """
+    from vsr.cli.commands import run_models_info
+
+    run_models_info(name, json_file)

@@ -1,0 +1,61 @@
+"""What a job says while it runs, and what it says at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vsr.media.decode import ReadReport
+from vsr.media.verify import Check
+from vsr.plan import Plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands: frames (or images) done, expected (0 = unknown), seconds since the first was asked for."""
+
+    stage: str
+    frames: int
+    total: int
+    seconds: float
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What came of one image; `error` is empty where it went well."""
+
+    source: str
+    output: str
+    width: int = 0
+    height: int = 0
+    error: str = ""
+
+
+@dataclass
+class Report:
+    """What came of a job. `plan`, `read` and `checks` are a film's; `images` those of an image, a folder or a sequence."""
+
+    output: str = ""
+    plan: Plan | None = None
+    frames_in: int = 0
+    frames_out: int = 0
+    seconds: float = 0.0
+    read: ReadReport = field(default_factory=ReadReport)
+    checks: tuple[Check, ...] = ()
+    images: list[ImageResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def fps(self) -> float:
+        return self.frames_out / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def failed(self) -> list[ImageResult]:
+        return [image for image in self.images if image.error]
