@@ -299,7 +299,7 @@ def test_out_of_memory_halves_the_tile_and_repeats_the_frame(error: Callable[[],
     tiled = Upscaler(TwoConvs(), format, target, EngineSettings(tile=32, halo=2))
     for result, batch in zip(results, batches, strict=True):
         assert_same(result, tiled.up(batch))
-    assert engine_notes(upscaler.report)[-1] == "frame 0: out of memory; from there on batches of 1 in tiles of 32"
+    assert engine_notes(upscaler.report)[-1] == "frame 0: out of memory; from there on in batches of 1 and tiles of 32 pixels"
 
 
 def test_a_back_off_names_the_frame_at_which_it_began() -> None:

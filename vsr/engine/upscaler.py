@@ -55,10 +55,10 @@ class EngineReport:
 
 def engine_notes(report: EngineReport) -> list[str]:
     """The report in sentences, for people."""
-    notes = [
-        f"frame {it.frame}: out of memory; from there on batches of {it.batch} in tiles of {it.tile or 'the whole frame'}"
-        for it in report.back_offs
-    ]
+    notes = []
+    for it in report.back_offs:
+        tiles = f"tiles of {it.tile} pixels" if it.tile else "whole frames"
+        notes.append(f"frame {it.frame}: out of memory; from there on in batches of {it.batch} and {tiles}")
     for precision in dict.fromkeys(it.precision for it in report.retries):
         frames = [it.frame for it in report.retries if it.precision == precision]
         notes.append(f"{_list(frames)}: the network overflowed; computed again in {precision}")
