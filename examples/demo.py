@@ -1,5 +1,6 @@
 """make demo: upscales the bundled clip by 4 with ESRGAN and puts a before/after picture beside the result."""
 
+import os
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +15,7 @@ OUT = Path("out")
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does: torch beside an encoder must not spin
     OUT.mkdir(exist_ok=True)
     began = monotonic()
 

@@ -1,6 +1,6 @@
 """Cuts the bundled clip from Big Buck Bunny:  python examples/make_clip.py BIG_BUCK_BUNNY_720P.mp4 examples/bunny_160x90.mp4
 
-26 frames from frame 30 on, the 640x360 window at (120, 150) reduced by 4 with area averaging, the sound beside them.
+26 frames from frame 30 on, the 640x360 window at (120, 60) reduced by 4 with area averaging, the sound beside them.
 """
 
 import sys
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import av
 
-FIRST, FRAMES, X, Y, WIDTH, HEIGHT = 30, 26, 120, 150, 640, 360
+FIRST, FRAMES, X, Y, WIDTH, HEIGHT = 30, 26, 120, 60, 640, 360
 
 
 def main(source: str, target: str) -> None:

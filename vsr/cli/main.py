@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -23,7 +24,7 @@ def main() -> NoReturn:
     # OpenMP's threads spin while they wait; beside an encoder that wants the same cores, that made torch 4 times slower
     # (0.95 against 3.7 fps, docs/lab.md). It is read when torch is loaded, so it must be said before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
@@ -48,6 +49,10 @@ def main() -> NoReturn:
             raise
         fail(f"internal error: {type(exc).__name__}: {exc} (VSR_DEBUG=1 shows where; please report it)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def fail(message: str, code: int) -> NoReturn:

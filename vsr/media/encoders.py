@@ -199,10 +199,10 @@ def try_encoder(encoding: Encoding, format: FrameFormat) -> None:
         configure(context, encoding, format, Fraction(1, 25), Fraction(25), Fraction(1))
         context.open()
         unknown = sorted(context.options)  # what the encoder took is gone from the dictionary
-        if max(format.width, format.height) <= 1024 or encoding.encoder != CODECS[encoding.codec].encoder:
-            frame = av.VideoFrame(format.width, format.height, pix_fmt_of(format.layout))
-            frame.pts = 0
-            context.encode(frame)
+        frame = av.VideoFrame(format.width, format.height, pix_fmt_of(format.layout))
+        frame.pts = 0
+        context.encode(frame)
+        context.encode(None)  # SVT-AV1 complains on stderr when it is closed before its end
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         listed = ", ".join(f"{key}={value}" for key, value in encoding.options.items()) or "its defaults"
         size = f"{format.width}x{format.height} {encoding.pix_fmt}"

@@ -79,12 +79,12 @@ def stream_out(
 
     Raises EncodeError; what has been written then stays written.
     """
+    sink = _WriteOnly(target)
     try:
         with ExitStack() as stack:
             ready = iter(batches)
             first = next(ready)  # the source's streams are known, and its spool exists, once a frame has come
             others = _open_others(plan, source, stack)
-            sink: Any = _WriteOnly(target)
             out = stack.enter_context(
                 av.open(sink, "w", format=plan.container, options={"strict": "experimental"}, **OPEN_OPTIONS)
             )
@@ -93,9 +93,9 @@ def stream_out(
             joiner.open(lambda: add_encoder(out, plan))
             shift = round(joiner.zero / info.time_base)
             joiner.write(live_packets(joiner.film, chain((first,), ready), info.time_base, shift, plan.output))
-    except BrokenPipeError:
-        raise
     except (av.error.FFmpegError, OSError, ValueError) as exc:
+        if sink.broken:
+            raise BrokenPipeError from exc
         raise EncodeError(f"standard output: cannot be written: {reason(exc)}") from exc
     return joiner.report
 
@@ -105,9 +105,14 @@ class _WriteOnly:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self.broken = False  # whoever read has left: PyAV hides that behind an error of its own
 
     def write(self, data: bytes) -> int:
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except BrokenPipeError:
+            self.broken = True
+            raise
 
 
 def _open_others(plan: Plan, source: str | Pipe, stack: ExitStack) -> InputContainer | None:

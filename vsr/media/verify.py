@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av.error
@@ -117,6 +118,8 @@ def _times(want: Sequence[Fraction], got: Sequence[Fraction], tick: Fraction, pl
         return Check("timestamps", False, "not comparable: the number of frames differs")
     exact = (plan.info.time_base / tick).denominator == 1
     offset = got[0] - want[0]
+    if any(b <= a for a, b in pairwise(got)):
+        return Check("timestamps", False, "two frames have one time: the container's clock is too coarse, or the rate is wrong")
     worst = max(abs(g - w - offset) for g, w in zip(got, want, strict=True))
     allowed = Fraction(0) if exact else tick  # the first frame's own rounding is in the offset: half a tick and half a tick
     text = "equal to the tick" if worst == 0 else f"within {float(worst) * 1e3:.3f} ms"
