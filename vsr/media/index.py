@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
 from vsr.frames import VideoInfo
-from vsr.media.clock import Clock
+from vsr.media.decode import Reader
 from vsr.media.source import open_input
 
 _TRIED_FRAMES = 200  # decoded to see whether packets and frames agree
@@ -90,26 +90,16 @@ def _scan_packets(container: InputContainer, video: VideoStream) -> FrameIndex |
 
 
 def _agrees(source: str, info: VideoInfo, index: FrameIndex) -> bool:
-    from vsr.media.decode import Reader
-
     with Reader(source, info) as reader:
-        seen = [pts for batch in islice(reader, _TRIED_FRAMES) for pts in batch.pts]
+        seen = [pts for pts, _ in islice(reader.times(), _TRIED_FRAMES)]
         tidy = not reader.report.invented_pts and not reader.report.corrupt_packets
     return tidy and tuple(seen) == index.pts[: len(seen)] and len(seen) == min(_TRIED_FRAMES, len(index))
 
 
 def _decode_all(source: str, info: VideoInfo) -> FrameIndex:
-    """Decodes the whole film for its timestamps; planes are never copied."""
-    clock = Clock(info)
-    pts: list[int] = []
-    keys: list[int] = []
-    with open_input(source) as container:
-        video = _film(container, info)
-        video.thread_type = "AUTO"
-        for frame in decoded_frames(container, video):
-            pts.append(clock.tick(frame.pts))
-            if frame.key_frame:
-                keys.append(pts[-1])
-    if not pts:
+    with Reader(source, info) as reader:
+        frames = list(reader.times())
+        invented = reader.report.invented_pts
+    if not frames:
         raise DecodeError(f"{info.source}: not one frame of it can be decoded")
-    return FrameIndex(tuple(pts), tuple(keys), exact=not clock.invented)
+    return FrameIndex(tuple(pts for pts, _ in frames), tuple(pts for pts, key in frames if key), exact=not invented)
