@@ -153,8 +153,8 @@ def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
     for _ in range(12):
         process = subprocess.Popen([*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            process.communicate(timeout=chance.uniform(0.3, 1.0) * took)
-            assert process.returncode == 0
+            _, said = process.communicate(timeout=chance.uniform(0.3, 1.0) * took)
+            assert process.returncode == 0, said
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

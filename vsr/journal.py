@@ -1,7 +1,7 @@
 """The journal: the plan on disk, and which segments are done. What resume, workers and nodes read.
 
-A work folder holds `plan.json` (the fingerprint of the job and the plan that it was begun with), one `NNNNNN.json` for each finished
-segment beside its film, and `lock`. Every file appears whole or not at all: written under another name, fsynced, renamed, its
+A work folder holds `plan.json` (the fingerprint of the job and the plan that it was begun with), one `NNNNNN.json` for each
+finished segment beside its film, and `lock`. Every file appears whole or not at all: written under another name, fsynced, renamed, its
 folder fsynced. So after a kill or a power cut at any moment, a segment is either finished or was never begun.
 """
 
@@ -24,7 +24,7 @@ from vsr.errors import JobError
 from vsr.plan import Plan, Segment
 
 FORMAT = 1  # of the files below; another number is another journal
-PLAN, LOCK = "plan.json", "lock"
+PLAN, FINAL, LOCK = "plan.json", "final.json", "lock"
 
 Fingerprint = Mapping[str, Any]
 
@@ -96,6 +96,20 @@ class Journal:
     def finish(self, record: SegmentRecord) -> None:
         """Writes down that a segment is done; its film must be in place."""
         write_whole(self._record(record.number), json.dumps(to_plain(record)).encode())
+
+    def crown(self, path: Path) -> None:
+        """Writes down that `path`, still under its working name, is the whole result and gets the final name next."""
+        stat = path.stat()
+        write_whole(self.folder / FINAL, json.dumps([stat.st_size, stat.st_mtime_ns]).encode())
+
+    def crowned(self, path: Path) -> bool:
+        """Is `path` the result of this job, killed after it had given the final name and before it had cleaned up?"""
+        try:
+            stat = path.stat()
+            wanted = json.loads((self.folder / FINAL).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(wanted == [stat.st_size, stat.st_mtime_ns])
 
     def clear(self) -> None:
         """Throws away what is here of another job, but for the lock."""

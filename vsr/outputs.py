@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import gettempdir
 
 from vsr.config import UpscaleConfig
 from vsr.errors import ConfigError, UsageError
 from vsr.frames import VideoInfo
+from vsr.journal import Journal
 from vsr.media.codecs import MUXERS
 from vsr.media.framefiles import IMAGES
 from vsr.media.images import is_image
@@ -23,6 +25,14 @@ def muxer_of(output: str) -> str:
     if suffix not in MUXERS:
         raise UsageError(f"{output}: unknown output extension {suffix or '(none)'!r}; use one of {', '.join(MUXERS)}")
     return MUXERS[suffix]
+
+
+def work_dir(config: UpscaleConfig, output: str) -> Path:
+    """The hidden folder for unfinished work: beside the output, in --work-dir, or a temporary place for a pipe's."""
+    path = Path(output)
+    if output == STDIO:
+        return (config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
+    return (config.work_dir or path.parent) / f".{path.name}.vsr"
 
 
 def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
@@ -46,7 +56,8 @@ def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: in
         container, path = IMAGES, sequence_path(output, 1)
     else:
         container, path = muxer_of(output), Path(output)
-    require_free(path, config.source, config.overwrite or container == IMAGES)
+    finished = Journal(work_dir(config, output)).crowned(path)  # killed just before it could clean up
+    require_free(path, config.source, config.overwrite or container == IMAGES or finished)
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{output}: no permission to write in {path.parent}; choose another place with -o")
     return output, container

@@ -22,7 +22,7 @@ from vsr.engine.prefetch import prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
 from vsr.errors import BrokenPromise, ConfigError, Interrupted, JobError, VsrError
 from vsr.frames import FrameBatch
-from vsr.journal import Journal, SegmentRecord, digest_of
+from vsr.journal import Journal, SegmentRecord, digest_of, fsync_folder
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
@@ -55,6 +55,8 @@ def upscale(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Rep
             run.to_pipe()
         elif draft.container == IMAGES:
             run.to_images()
+        elif journal.crowned(Path(draft.output)):
+            run.recall()
         else:
             run.finish(run.render(), check=config.verify)
     return run.report
@@ -182,12 +184,19 @@ class Run:
             self.report.checks = verify(plan, self.job.source, segments, part, self._spool()) if check else ()
             broken = [c for c in self.report.checks if not c.ok]
             final = output.with_name(f"{output.stem}.unverified{output.suffix}") if broken else output
+            if not broken:
+                self.journal.crown(part)
             part.replace(final)
+            fsync_folder(final.parent)
         finally:
             part.unlink(missing_ok=True)
         self.report.output = str(final)
         if broken:
             raise BrokenPromise(f"{final}: kept under this name because {'; '.join(f'{c.name}: {c.detail}' for c in broken)}")
+
+    def recall(self) -> None:
+        """The job was killed after its result had got the final name: there is nothing left to do."""
+        self.report.frames_kept = expected_frames(self.plan)
 
     def to_pipe(self) -> None:
         """Writes the film to standard output as it is made."""

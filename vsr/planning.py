@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from vsr.config import EngineSettings, UpscaleConfig
@@ -28,7 +26,7 @@ from vsr.media.streams import plan_streams
 from vsr.models.spec import Generator, ModelSpec
 from vsr.models.weights import load
 from vsr.names import STDIO, fit_sar, target_size
-from vsr.outputs import Y4M, choose_output
+from vsr.outputs import Y4M, choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
 from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
@@ -53,11 +51,7 @@ class Draft:
 
     @property
     def work_dir(self) -> Path:
-        """The hidden folder for unfinished work: beside the output, in --work-dir, or a temporary place for a pipe's."""
-        path = Path(self.output)
-        if self.output == STDIO:
-            return (self.config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
-        return (self.config.work_dir or path.parent) / f".{path.name}.vsr"
+        return work_dir(self.config, self.output)
 
     @property
     def segmented(self) -> bool:
