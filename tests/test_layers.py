@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1] / "vsr"
 # Layers from left to right; imports go leftwards only. Members of one set are strangers, but where ALLOWED says otherwise.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "frames", "config", "plan", "journal"},
-    {"color", "resample", "scenes", "metrics", "names"},
+    {"color", "resample", "scenes", "metrics", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
-    {"planning", "report", "stills", "estimate", "pipeline", "train"},
+    {"measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "train"},
     {"jobs", "bench"},
     {"cli", "__main__"},
 )
@@ -25,8 +25,9 @@ ALLOWED = {
     "config": {"errors"},
     "plan": {"config", "frames", "errors"},
     "journal": {"plan", "errors"},
+    "planning": {"measure", "outputs"},
     "stills": {"planning", "report"},
-    "estimate": {"planning", "pipeline"},
+    "estimate": {"measure", "outputs", "planning", "pipeline"},
     "pipeline": {"planning", "report", "stills"},
     "__main__": {"cli"},
 }

@@ -65,6 +65,8 @@ class UpscaleConfig:
     duration: float | None = None
     fps: str | None = None
     pipe_format: str = "auto"
+    segment: float | None = None  # seconds of film; None = by the measured speed; 0 = one segment
+    resume: bool = True
     work_dir: Path | None = None
     overwrite: bool = False
     verify: bool = True

@@ -63,6 +63,10 @@ class JobError(VsrError):
     """A batch job cannot go on."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The job was stopped (Ctrl-C, SIGTERM). Its text says what is kept; empty: nothing is left behind."""
+
+
 class BrokenPromise(VsrError):
     """The work is done, and what came out is not what was promised."""
 

@@ -1,7 +1,7 @@
 """The program on one page: plan, render, finish.
 
-    plan     what will be done, resolved once                                   vsr.planning
-    render   decode -> upscale -> encode, one segment file after the other
+    plan     what will be done, resolved once, written to the journal           vsr.planning, vsr.journal
+    render   decode -> upscale -> encode, one segment file after the other; those that are done already are taken as they are
     finish   join the segments with every other stream, verify, give the final name
 
 A pipe and a folder of frames are written while they are made: the same three stages, another end.
@@ -13,15 +13,16 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 
 from vsr.config import UpscaleConfig
 from vsr.engine.prefetch import prefetch
-from vsr.engine.upscaler import Upscaler, engine_notes
-from vsr.errors import BrokenPromise, ConfigError
+from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
+from vsr.errors import BrokenPromise, ConfigError, Interrupted, JobError, VsrError
 from vsr.frames import FrameBatch
+from vsr.journal import Journal, SegmentRecord, digest_of, fsync_folder
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
@@ -30,8 +31,9 @@ from vsr.media.source import Pipe
 from vsr.media.verify import verify
 from vsr.names import STDIO
 from vsr.plan import Plan, Segment
-from vsr.planning import Job, make_job
+from vsr.planning import Draft, Job, draft_job, fingerprint, make_plan
 from vsr.report import OnProgress, Progress, Report
+from vsr.sizes import require_room
 from vsr.stills import is_still, upscale_stills
 
 QUEUE_DEPTH = 4  # batches between two stages: enough to hide a slow frame, little memory
@@ -40,46 +42,90 @@ QUEUE_DEPTH = 4  # batches between two stages: enough to hide a slow frame, litt
 def upscale(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Report:
     """Upscales a film (every frame, every other stream; one whole file under the final name, or none) or still images.
 
-    Raises VsrError and its kinds; BrokenPromise when the work is done but not what was promised (the file is then kept as
-    `<stem>.unverified<ext>`).
+    The same call takes up unfinished work of the same job. Raises VsrError and its kinds: JobError when the work folder belongs to
+    another job or process, BrokenPromise when the work is done but not what was promised (the file is then kept as
+    `<stem>.unverified<ext>`); Interrupted when it is stopped.
     """
     if is_still(config):
         return upscale_stills(config, on_progress)
-    job = make_job(config)
-    run = Run(job, on_progress)
-    with work_folder(Path(job.plan.work_dir)):
-        if job.plan.output == STDIO:
+    draft = draft_job(config)
+    with work_folder(draft) as journal:
+        run = Run(Job(begin(draft, journal), draft.source, draft.generator), journal, on_progress)
+        if draft.output == STDIO:
             run.to_pipe()
-        elif job.plan.container == IMAGES:
+        elif draft.container == IMAGES:
             run.to_images()
+        elif journal.crowned(Path(draft.output)):
+            run.recall()
         else:
             run.finish(run.render(), check=config.verify)
     return run.report
 
 
+def begin(draft: Draft, journal: Journal) -> Plan:
+    """The plan of the work that was begun here, or a new one."""
+    if not draft.segmented:
+        return make_plan(draft)
+    identity = fingerprint(draft)
+    plan = journal.resume(identity) if draft.config.resume else None
+    if plan is None:
+        journal.clear()
+        plan = make_plan(draft)
+        require_room(plan, sum(s.frames for s in plan.segments))
+        journal.begin(identity, plan)
+    return replace(plan, output=draft.output, work_dir=str(draft.work_dir))
+
+
 class Run:
     """One job under way: the network stays loaded, and the report grows, across segments."""
 
-    def __init__(self, job: Job, on_progress: OnProgress | None = None) -> None:
-        self.job, self.plan, self.on_progress = job, job.plan, on_progress
+    def __init__(self, job: Job, journal: Journal, on_progress: OnProgress | None = None) -> None:
+        self.job, self.plan, self.journal, self.on_progress = job, job.plan, journal, on_progress
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
         self.upscaler = Upscaler(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
+        self.noted = EngineReport()
         self.began = monotonic()
 
-    def render(self) -> list[SegmentFile]:
-        """Decodes, upscales and encodes every segment of the plan into a file of its own."""
-        return [self._render_segment(segment) for segment in self.plan.segments]
+    def render(self) -> list[SegmentRecord]:
+        """Decodes, upscales and encodes every segment of the plan into a file of its own, but for those that are there."""
+        done = []
+        for segment in self.plan.segments:
+            record = self.journal.finished(segment)
+            if record is None:
+                record = self._render_segment(segment)
+            else:
+                self.report.frames_kept += len(record.pts)
+            self.report.warnings += record.notes
+            done.append(record)
+        return done
 
-    def _render_segment(self, segment: Segment) -> SegmentFile:
-        plan = self.plan
-        path = Path(plan.work_dir) / f"{segment.number:06d}.mkv"
-        with Writer(path, plan) as writer:
-            with self._frames(segment) as upscaled:
-                for batch in upscaled:
-                    writer.write(batch)
-            if not writer.pts:
-                raise ConfigError(f"{plan.info.source}: no frame lies in the part that was asked for")
-        return SegmentFile(path, tuple(writer.pts), writer.last_duration, writer.reorder_depth)
+    def _render_segment(self, segment: Segment) -> SegmentRecord:
+        writer = self._encode(segment)
+        missing = segment.frames - len(writer.pts)
+        if missing and segment.enter is not None:  # a seek that went wrong, or damage: the long way round tells
+            self.report.frames_out -= len(writer.pts)
+            writer = self._encode(replace(segment, enter=None))
+            missing = segment.frames - len(writer.pts)
+        if not writer.pts and len(self.plan.segments) == 1:
+            raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
+        notes = [*self._engine_notes()]
+        if segment.frames and missing > 0:
+            notes.append(
+                f"{missing} of {segment.frames} frames from number {segment.first} on could not be decoded and are left out"
+            )
+        path = writer.path
+        record = SegmentRecord(
+            segment.number, path.name, path.stat().st_size, digest_of(path), tuple(writer.pts),
+            writer.last_duration, writer.reorder_depth, tuple(notes),
+        )  # fmt: skip
+        self.journal.finish(record)
+        return record
+
+    def _encode(self, segment: Segment) -> Writer:
+        with Writer(self.journal.path_of(segment), self.plan) as writer, self._frames(segment) as upscaled:
+            for batch in upscaled:
+                writer.write(batch)
+        return writer
 
     @contextmanager
     def _frames(self, segment: Segment) -> Iterator[Iterator[FrameBatch]]:
@@ -92,9 +138,8 @@ class Run:
         ):
             yield self._counted(upscaled)
         self.report.frames_in += reader.report.frames
-        self.report.read = reader.report
+        self.report.read = self.report.read.plus(reader.report)
         self.report.seconds = monotonic() - self.began
-        self.report.warnings += engine_notes(self.upscaler.report)
 
     def _counted(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
         for batch in batches:
@@ -102,22 +147,36 @@ class Run:
             self.report.frames_out += len(batch)
             self._tell("upscale", expected_frames(self.plan))
 
+    def _engine_notes(self) -> list[str]:
+        """What the engine had to do since it was asked last."""
+        before, now = self.noted, self.upscaler.report
+        self.noted = now
+        return engine_notes(
+            EngineReport(
+                now.back_offs[len(before.back_offs) :], now.retries[len(before.retries) :], now.bicubic[len(before.bicubic) :]
+            )
+        )
+
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan
         if plan.info.container == IMAGES:
             return SequenceReader(plan.info, start=segment.start, stop=segment.stop)
         if isinstance(job.source, Pipe):
             job.source.rewind()
-        return Reader(job.source, plan.info, batch=plan.engine.batch, start=segment.start, stop=segment.stop, spool=self._spool())
+        return Reader(
+            job.source, plan.info, batch=plan.engine.batch, start=segment.start, stop=segment.stop,
+            enter=segment.enter, index=segment.first, spool=self._spool(),
+        )  # fmt: skip
 
     def _spool(self) -> Path | None:
         """Where a pipe's other streams wait for the film."""
         return Path(self.plan.work_dir) / "streams" if isinstance(self.job.source, Pipe) else None
 
-    def finish(self, segments: Sequence[SegmentFile], *, check: bool = True) -> None:
+    def finish(self, records: Sequence[SegmentRecord], *, check: bool = True) -> None:
         """Joins, verifies, and only then gives the final name."""
         plan, output = self.plan, Path(self.plan.output)
         self._tell("finish", self.report.frames_out)
+        segments = [SegmentFile(self.journal.folder / r.file, r.pts, r.last_duration, r.reorder_depth) for r in records if r.pts]
         part = output.with_name(f".{output.name}.part")
         try:
             joined = join(plan, self.job.source, segments, part, self._spool())
@@ -125,18 +184,26 @@ class Run:
             self.report.checks = verify(plan, self.job.source, segments, part, self._spool()) if check else ()
             broken = [c for c in self.report.checks if not c.ok]
             final = output.with_name(f"{output.stem}.unverified{output.suffix}") if broken else output
+            if not broken:
+                self.journal.crown(part)
             part.replace(final)
+            fsync_folder(final.parent)
         finally:
             part.unlink(missing_ok=True)
         self.report.output = str(final)
         if broken:
             raise BrokenPromise(f"{final}: kept under this name because {'; '.join(f'{c.name}: {c.detail}' for c in broken)}")
 
+    def recall(self) -> None:
+        """The job was killed after its result had got the final name: there is nothing left to do."""
+        self.report.frames_kept = expected_frames(self.plan)
+
     def to_pipe(self) -> None:
         """Writes the film to standard output as it is made."""
         with self._frames(self.plan.segments[0]) as upscaled:
             stream_out(self.plan, self.job.source, upscaled, sys.stdout.buffer, self._spool())
         sys.stdout.buffer.flush()
+        self.report.warnings += self._engine_notes()
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
@@ -147,33 +214,61 @@ class Run:
         if not writer.pts:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
-        self.report.warnings += writer.warnings
+        self.report.warnings += [*writer.warnings, *self._engine_notes()]
 
     def _tell(self, stage: str, total: int) -> None:
         if self.on_progress:
-            self.on_progress(Progress(stage, self.report.frames_out, total, monotonic() - self.began))
+            done = self.report.frames_out
+            self.on_progress(Progress(stage, done, total, monotonic() - self.began, self.report.frames_kept))
 
 
 def expected_frames(plan: Plan) -> int:
-    """The film's frame count as far as the container tells; of a part, its share."""
+    """The film's frame count by its index, else as far as the container tells; of a part, its share."""
+    known = sum(segment.frames for segment in plan.segments)
+    if known:
+        return known
     if plan.stop is not None and plan.info.rate:
         first = plan.start if plan.start is not None else plan.info.start_pts
         return round((plan.stop - first) * plan.info.time_base * plan.info.rate)
     return plan.info.frames
 
 
-class work_folder:
-    """The hidden folder for unfinished work; gone afterwards, however the job ended."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Path:
+@contextmanager
+def work_folder(draft: Draft) -> Iterator[Journal]:
+    """The hidden folder for unfinished work, closed to other processes. It goes when the job ends, however it ends, unless a
+    finished segment is in it that the same command can go on from."""
+    folder = draft.work_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{folder}: cannot be created: {exc.strerror}") from exc
+    journal = Journal(folder)
+    with journal.locked():
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ConfigError(f"{self._path}: cannot be created: {exc.strerror}") from exc
-        return self._path
+            yield journal
+        except JobError:
+            raise  # not our work: leave it alone
+        except KeyboardInterrupt as exc:
+            raise Interrupted(_kept(journal)) from exc
+        except VsrError as exc:
+            kept = _kept(journal)
+            if kept and not isinstance(exc, BrokenPromise):
+                exc.args = (f"{exc}; {kept}",)
+            elif isinstance(exc, BrokenPromise):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except BaseException:
+            _kept(journal)
+            raise
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+
+def _kept(journal: Journal) -> str:
+    """What is left of an unfinished job, in words; nothing is left of one without a finished segment."""
+    done, planned = journal.counts()
+    if not done:
+        shutil.rmtree(journal.folder, ignore_errors=True)
+        return ""
+    journal.drop_parts()
+    return f"{done} of {planned} segments are kept in {journal.folder}; the same command goes on from there"

@@ -45,11 +45,19 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the film, by pts: `start` inclusive, `stop` exclusive; None = no bound."""
+    """A part of the film, by pts: `start` inclusive, `stop` exclusive; None = no bound.
+
+    frames   how many it should hold (0 = not known)
+    first    the film's number of its first frame
+    enter    pts of the frame at which decoding starts to reach `start`; None = at the beginning
+    """
 
     number: int
     start: int | None
     stop: int | None
+    frames: int = 0
+    first: int = 0
+    enter: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,59 +2,106 @@
 
 from __future__ import annotations
 
-import os
+import platform
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import gettempdir
+from typing import Any
 
 from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.memory import budget_bytes, choose_tile
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
-from vsr.errors import ConfigError, UsageError
+from vsr.errors import ConfigError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
-from vsr.media.codecs import MUXERS
+from vsr.journal import to_plain
+from vsr.measure import model_fps
 from vsr.media.decode import trimmed
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
-from vsr.media.images import is_image
+from vsr.media.index import build_index
 from vsr.media.probe import probe
-from vsr.media.sequences import is_pattern, sequence_path
-from vsr.media.source import Pipe, open_input, standard_input
+from vsr.media.sequences import is_pattern
+from vsr.media.source import Pipe, library_versions, open_input, standard_input
 from vsr.media.streams import plan_streams
 from vsr.models.spec import Generator, ModelSpec
 from vsr.models.weights import load
-from vsr.names import STDIO, default_output, default_suffix, fit_sar, require_free, size_label, target_size
+from vsr.names import STDIO, fit_sar, target_size
+from vsr.outputs import Y4M, choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
+from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
-Y4M = "yuv4mpegpipe"
-
+# A file in which seeking does not work is read from its beginning for every segment: so it gets few.
+FEW_SEGMENTS = 8
 # Below this a network costs less than the encoder beside it, and the encoder deserves the cores.
 CHEAP_MFLOP_PER_PIXEL = 0.05
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A job before its plan: what was asked for and what there is, looked at once. `source` is a path, or a pipe read only once."""
+
+    config: UpscaleConfig
+    source: str | Pipe
+    info: VideoInfo
+    width: int
+    height: int
+    output: str
+    container: str
+    generator: Generator
+
+    @property
+    def work_dir(self) -> Path:
+        return work_dir(self.config, self.output)
+
+    @property
+    def segmented(self) -> bool:
+        """Can the work be cut into segments and taken up again? Not what comes from a pipe or goes out frame by frame."""
+        return isinstance(self.source, str) and IMAGES not in (self.container, self.info.container) and self.output != STDIO
+
+
+@dataclass(frozen=True)
 class Job:
-    """A plan with what it was made of: the source (a pipe cannot be opened twice) and the loaded network."""
+    """A plan with what it was made of."""
 
     plan: Plan
     source: str | Pipe
     generator: Generator
 
 
-def make_job(config: UpscaleConfig) -> Job:
-    """Resolves everything that `config` leaves open. Raises the VsrError that names what cannot be done."""
+def draft_job(config: UpscaleConfig) -> Draft:
+    """Looks at the source, the output's place and the model. Raises the VsrError that names what cannot be done."""
     source, info = _open(config)
     width, height = target_size(config, info.format.width, info.format.height)
-    output, container = _output(config, info, width, height)
+    output, container = choose_output(config, info, width, height)
     generator = load(config.model, max(width / info.format.width, height / info.format.height))
-    spec = generator.spec
-    encoding, target, losses = _encoding(config, info, container, width, height, spec)
+    return Draft(config, source, info, width, height, output, container, generator)
+
+
+def fingerprint(draft: Draft) -> dict[str, Any]:
+    """What makes two jobs the same: source, wishes, weights, versions. Everything that could change a pixel or a timestamp."""
+    config, spec = draft.config, draft.generator.spec
+    wishes = to_plain(replace(config, overwrite=False, verify=True, resume=True, output=None, work_dir=None))
+    stat = Path(config.source).stat()
+    return {
+        "source": str(Path(config.source).resolve()),
+        "source size": stat.st_size,
+        "source time": stat.st_mtime_ns,
+        **{f"option {key}": value for key, value in wishes.items() if key not in ("source", "output", "work_dir")},
+        "weights": spec.weights_sha256,
+        "versions": {"torch": version("torch"), "machine": platform.machine(), **library_versions()},
+    }
+
+
+def make_plan(draft: Draft) -> Plan:
+    """Resolves everything that the user leaves open."""
+    config, info, spec = draft.config, draft.info, draft.generator.spec
+    encoding, target, losses = _encoding(config, info, draft.container, draft.width, draft.height, spec)
+    streams = _streams(draft.source, info, draft.container)
     start, stop = trimmed(info, config.start, config.duration)
-    streams = _streams(source, info, container)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
-        output=output,
-        container=container,
+        output=draft.output,
+        container=draft.container,
         model=config.model,
         model_scale=spec.scale,
         weights_sha256=spec.weights_sha256,
@@ -65,16 +112,33 @@ def make_job(config: UpscaleConfig) -> Job:
         segments=(Segment(0, start, stop),),
         start=start,
         stop=stop,
-        work_dir=str(work_dir(config, output)),
+        work_dir=str(draft.work_dir),
         warnings=(
             *info.warnings,
             *spec.warnings,
             *losses,
-            *_size_warnings(width, height, target),
+            *_size_warnings(draft.width, draft.height, target),
             *_stream_warnings(info, streams),
         ),
     )
-    return Job(plan, source, generator)
+    return replace(plan, segments=_segments(draft, plan)) if draft.segmented else plan
+
+
+def _segments(draft: Draft, plan: Plan) -> tuple[Segment, ...]:
+    assert isinstance(draft.source, str)
+    index = build_index(draft.source, draft.info)
+    pts = index.between(plan.start, plan.stop)
+    if not pts:
+        raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
+    seconds = draft.config.segment
+    if seconds is None and (pts[-1] - pts[0]) * draft.info.time_base < 2 * SHORTEST_SECONDS:
+        seconds = 0.0
+    elif seconds is None:
+        rate = model_fps(draft.source, plan, draft.generator)
+        seconds = auto_seconds(pts, draft.info.time_base, rate) if rate else float(SHORTEST_SECONDS)
+    if seconds and not index.exact:
+        seconds = max(seconds, float((pts[-1] - pts[0]) * draft.info.time_base) / FEW_SEGMENTS)
+    return cut(pts, draft.info.time_base, seconds, index.entry_before, plan.start, plan.stop)
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:
@@ -132,49 +196,6 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
         tile = config.tile
     threads = resolve_threads(config.threads)
     return EngineSettings(str(device), precision, batch, tile, spec.halo_px if tile else 0, threads, memory=budget)
-
-
-def muxer_of(output: str) -> str:
-    """FFmpeg's muxer for an output name. Raises UsageError for an unknown extension."""
-    suffix = Path(output).suffix.lower()
-    if suffix not in MUXERS:
-        raise UsageError(f"{output}: unknown output extension {suffix or '(none)'!r}; use one of {', '.join(MUXERS)}")
-    return MUXERS[suffix]
-
-
-def work_dir(config: UpscaleConfig, output: str) -> Path:
-    """The hidden folder for unfinished work: beside the output, or in --work-dir, or a temporary place for a pipe's."""
-    path = Path(output)
-    if output == STDIO:
-        return (config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
-    return (config.work_dir or path.parent) / f".{path.name}.vsr"
-
-
-def _output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
-    """Where the film goes, and the container's name."""
-    if config.output == STDIO:
-        y4m = config.pipe_format == "y4m" or (
-            config.pipe_format == "auto" and info.container in (IMAGES, Y4M) and config.encode.codec == "auto"
-        )
-        return STDIO, Y4M if y4m else "nut"
-    if config.output is None:
-        if config.source == STDIO:
-            raise UsageError("standard input has no name to derive an output from: name one with -o")
-        output = default_output(config.source, default_suffix(config.source), config.model, size_label(config, width, height))
-    else:
-        output = config.output
-    if is_pattern(output) and is_image(output):
-        if sequence_path(output, 1).exists() and not config.overwrite:
-            raise ConfigError(
-                f"{sequence_path(output, 1)}: exists already; add --overwrite to replace it, or choose another pattern with -o"
-            )
-        container, path = IMAGES, sequence_path(output, 1)
-    else:
-        container, path = muxer_of(output), Path(output)
-    require_free(path, config.source, config.overwrite or container == IMAGES)
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{output}: no permission to write in {path.parent}; choose another place with -o")
-    return output, container
 
 
 def _encoder_threads(config: UpscaleConfig, spec: ModelSpec) -> int:

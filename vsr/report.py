@@ -18,6 +18,7 @@ class Progress:
     frames: int
     total: int
     seconds: float
+    kept: int = 0  # of an earlier run, beside `frames`
 
     @property
     def fps(self) -> float:
@@ -46,6 +47,7 @@ class Report:
     plan: Plan | None = None
     frames_in: int = 0
     frames_out: int = 0
+    frames_kept: int = 0  # finished by an earlier run
     seconds: float = 0.0
     read: ReadReport = field(default_factory=ReadReport)
     checks: tuple[Check, ...] = ()

@@ -61,7 +61,7 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
 def dry_run(console: Console, config: UpscaleConfig, target: str | None) -> None:
     """The plan and what it will cost, and nothing done."""
     from vsr.estimate import estimate
-    from vsr.planning import make_job
+    from vsr.planning import Job, draft_job, make_plan
     from vsr.stills import is_still, plan_stills
 
     if is_still(config):
@@ -70,7 +70,8 @@ def dry_run(console: Console, config: UpscaleConfig, target: str | None) -> None
             console.say(f"{source} -> {path}")
         write_json(target, "upscale", "planned", notes, output=output, images={str(k): str(v) for k, v in targets.items()})
         return
-    job = make_job(config)
+    draft = draft_job(config)
+    job = Job(make_plan(draft), draft.source, draft.generator)
     facts = estimate(job)
     show_plan(console, job.plan, facts)
     write_json(target, "upscale", "planned", list(job.plan.warnings), plan=job.plan, estimate=facts)

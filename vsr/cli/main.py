@@ -13,7 +13,7 @@ import click
 
 from vsr import __version__
 from vsr.config import EncodeConfig, UpscaleConfig
-from vsr.errors import VsrError
+from vsr.errors import Interrupted, VsrError
 from vsr.names import parse_scale
 
 PROGRAM = "vsr"
@@ -32,9 +32,10 @@ def main() -> NoReturn:
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as exc:
         # A second Ctrl-C leaves the thread that computes a frame behind; leaving the process this way does not wait for it.
-        click.echo(f"{PROGRAM}: interrupted; nothing is left behind", err=True)
+        kept = str(exc.__cause__ or exc) if isinstance(exc.__cause__, Interrupted) or isinstance(exc, Interrupted) else ""
+        click.echo(f"{PROGRAM}: interrupted; {kept or 'nothing is left behind'}", err=True)
         sys.stdout.flush()
         os._exit(130)
     except VsrError as exc:
@@ -88,6 +89,20 @@ class Time(click.ParamType[float]):
             self.fail(f"{value!r} is no time: give seconds or HH:MM:SS", param, ctx)
         if not 0 <= seconds < 1e9:
             self.fail(f"{value!r} is out of range", param, ctx)
+        return seconds
+
+
+class Segment(click.ParamType[Any]):
+    """Seconds, or auto."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto":
+            return value
+        seconds = Time().convert(value, param, ctx)
+        if 0 < seconds < 0.04:
+            self.fail(f"{value!r}: segments are 0 (off) or at least 0.04 s long", param, ctx)
         return seconds
 
 
@@ -173,6 +188,10 @@ def key_value(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
     show_default=True,
     help="Of -o -: frames alone (y4m), or every stream (nut). auto: y4m for y4m and images, else nut.",
 )
+@click.option(
+    "--segment", type=Segment(), default="auto", help="Seconds of film in a crash-safe segment; 0 = off.  [default: auto]"
+)
+@click.option("--no-resume", is_flag=True, help="Begin again instead of going on with unfinished work.")
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Where unfinished work is kept.  [default: beside the output]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -225,6 +244,8 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         duration=options["duration"],
         fps=options["fps"],
         pipe_format=options["pipe_format"],
+        segment=None if options["segment"] == "auto" else options["segment"],
+        resume=not options["no_resume"],
         work_dir=options["work_dir"],
         overwrite=options["overwrite"],
         verify=not options["no_verify"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
 from vsr.frames import FrameBatch, FrameFormat, Plane, VideoInfo
+from vsr.media.clock import Clock
 from vsr.media.pixels import pix_fmt_of, read_planes
 from vsr.media.source import Pipe, open_input, source_name
 from vsr.media.spool import Spool
@@ -34,14 +35,22 @@ class ReadReport:
     resized_frames: int = 0
     invented_pts: int = 0
 
+    def plus(self, other: ReadReport) -> ReadReport:
+        """Both together."""
+        return ReadReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+Held = tuple[int, int, tuple[Plane, ...]]  # pts, duration, planes
+
 
 class Reader:
     """Iterates the main video stream of a source as `FrameBatch`es of up to `batch` frames, in display order.
 
-    `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. Damaged packets are skipped and
-    counted in `report`. Frames of another size than the first (a mid-stream change) are scaled to the first's.
-    With `spool`, packets of all other streams are stored there as they pass: a pipe cannot be read a second time.
-    Raises DecodeError when the file cannot be opened or holds no frame at all.
+    `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame from
+    which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where the file's seek misses it, the film is
+    decoded from the beginning. Damaged packets are skipped and counted in `report`. Frames of another size than the first (a
+    mid-stream change) are scaled to the first's. With `spool`, packets of all other streams are stored there as they pass: a pipe
+    cannot be read a second time. Raises DecodeError when the file cannot be opened or holds no frame at all.
     """
 
     def __init__(
@@ -52,37 +61,42 @@ class Reader:
         batch: int = 1,
         start: int | None = None,
         stop: int | None = None,
+        enter: int | None = None,
+        index: int = 0,
         spool: Path | None = None,
     ) -> None:
         self.report = ReadReport()
         self._source, self._info, self._batch = source, info, batch
-        self._start, self._stop, self._spool_path = start, stop, spool
+        self._start, self._stop, self._enter, self._index = start, stop, enter, index
+        self._spool_path = spool
         self._stack = ExitStack()
-        self._clock = _Clock(info)
+        self._spool: Spool | None = None
 
     def __enter__(self) -> Reader:
-        self._container: InputContainer = self._stack.enter_context(open_input(self._source))
-        video = self._container.streams[self._info.index]
-        assert isinstance(video, VideoStream)
-        self._video = video
-        video.thread_type = "AUTO"
-        self._spool = Spool(self._spool_path, self._info.index) if self._spool_path else None
-        if self._spool is None:
-            for stream in self._container.streams:
-                if stream.index != self._info.index:
-                    stream.discard = Discard.all
-        else:
+        if self._spool_path is not None:
+            self._spool = Spool(self._spool_path, self._info.index)
             self._stack.callback(self._spool.close)
-        if self._start is not None and isinstance(self._source, str):
-            self._container.seek(self._start, stream=video, backward=True)
+        self._open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
+    def _open(self) -> None:
+        self._container: InputContainer = self._stack.enter_context(open_input(self._source))
+        video = self._container.streams[self._info.index]
+        assert isinstance(video, VideoStream)
+        self._video = video
+        video.thread_type = "AUTO"
+        if self._spool is None:
+            for stream in self._container.streams:
+                if stream.index != self._info.index:
+                    stream.discard = Discard.all
+        self._clock = Clock(self._info)
+
     def __iter__(self) -> Iterator[FrameBatch]:
-        held: list[tuple[int, int, tuple[Plane, ...]]] = []
-        index, began = 0, perf_counter()
+        held: list[Held] = []
+        index, began = self._index, perf_counter()
         for frame in self._frames():
             held.append(frame)
             if len(held) == self._batch:
@@ -93,7 +107,14 @@ class Reader:
         if self.report.frames == 0 and self._start is None:
             raise DecodeError(f"{source_name(self._source)}: not one frame of it can be decoded")
 
-    def _stack_up(self, held: Sequence[tuple[int, int, tuple[Plane, ...]]], index: int, seconds: float) -> FrameBatch:
+    def times(self) -> Iterator[tuple[int, bool]]:
+        """(pts, whether it is a key frame) of every frame, without its planes."""
+        for frame in self._decoded():
+            pts = self._clock.tick(frame.pts)
+            self.report.invented_pts = self._clock.invented
+            yield pts, bool(frame.key_frame)
+
+    def _stack_up(self, held: Sequence[Held], index: int, seconds: float) -> FrameBatch:
         if len(held) == 1:  # the usual case on a CPU: no second copy
             planes = tuple(plane[None] for plane in held[0][2])
         else:
@@ -101,10 +122,10 @@ class Reader:
         format = self._info.format
         return FrameBatch(format, planes, tuple(f[0] for f in held), tuple(f[1] for f in held), index, {"decode": seconds})
 
-    def _frames(self) -> Iterator[tuple[int, int, tuple[Plane, ...]]]:
+    def _frames(self) -> Iterator[Held]:
         """(pts, duration, planes) of each frame within start and stop."""
-        for frame in self._decoded():
-            pts = self._clock.tick(frame)
+        for frame in self._entered():
+            pts = self._clock.tick(frame.pts)
             self.report.invented_pts = self._clock.invented
             if self._start is not None and pts < self._start:
                 continue
@@ -112,6 +133,23 @@ class Reader:
                 return
             self.report.frames += 1
             yield pts, int(frame.duration or 0), self._planes(frame)
+
+    def _entered(self) -> Iterator[av.VideoFrame]:
+        """Decoded frames from `enter` on; from the very beginning where a seek does not get there."""
+        if self._enter is None or self._start is None:
+            yield from self._decoded()
+            return
+        self._container.seek(self._enter, stream=self._video, backward=True)
+        frames = self._decoded()
+        first = next(frames, None)
+        if first is not None and first.pts is not None and first.pts < self._start:
+            yield first
+            yield from frames
+            return
+        self._stack.close()
+        self._open()
+        self.report = ReadReport()
+        yield from self._decoded()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         for packet in self._packets():
@@ -157,27 +195,6 @@ class Reader:
 def _layout_changed(frame: av.VideoFrame, info: VideoInfo) -> bool:
     # yuvj420p and yuv420p may alternate in one stream (MJPEG): same planes, so no conversion
     return frame.format.name.replace("yuvj", "yuv") != info.pix_fmt.replace("yuvj", "yuv")
-
-
-class _Clock:
-    """Gives every frame a pts: its own where the file has one, else the nominal rate's; always increasing."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        rate = info.rate or 25
-        self._step = max(1, round(1 / (rate * info.time_base)))
-        self._last: int | None = None
-        self.invented = 0
-
-    def tick(self, frame: av.VideoFrame) -> int:
-        pts = frame.pts
-        if pts is None:
-            self.invented += 1
-            pts = 0 if self._last is None else self._last + self._step
-        elif self._last is not None and pts <= self._last:
-            self.invented += 1
-            pts = self._last + 1
-        self._last = pts
-        return pts
 
 
 def trimmed(info: VideoInfo, start: float | None, duration: float | None) -> tuple[int | None, int | None]:

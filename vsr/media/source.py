@@ -76,6 +76,11 @@ def open_input(source: str | Pipe | BytesIO) -> Iterator[InputContainer]:
         container.close()
 
 
+def library_versions() -> dict[str, str]:
+    """Versions of what decodes and encodes: other ones may give other pixels."""
+    return {"av": av.__version__, **{name: ".".join(map(str, number)) for name, number in sorted(av.library_versions.items())}}
+
+
 def source_name(source: str | Pipe | BytesIO) -> str:
     return source if isinstance(source, str) else "standard input"
 

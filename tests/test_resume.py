@@ -1,0 +1,180 @@
+"""Nothing lost: a job that is stopped anywhere goes on, and gives the frames that it would have given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.films import Film, Sound, look, make, vfr
+from vsr import EncodeConfig, Progress, UpscaleConfig, upscale
+from vsr.errors import Interrupted, JobError
+from vsr.journal import Journal
+
+FILMS = {
+    "b-frames": Film(
+        "b-frames", pts=vfr(40, [512]), options={"preset": "veryfast", "bf": "3", "g": "7"}, sounds=(Sound(),), size=(96, 64)
+    ),
+    "vfr": Film("vfr", ".mkv", time_base=Fraction(1, 1000), pts=vfr(40, [17, 33, 100, 7]), options={"g": "12", "preset": "fast"}),
+    "10 bit hevc": Film(
+        "hevc", codec="libx265", pix_fmt="yuv420p10le", pts=vfr(40, [1001]), time_base=Fraction(1, 24000), color=(1, 9, 16, 9),
+        options={"preset": "ultrafast", "x265-params": "log-level=none:keyint=9:bframes=3"}, sounds=(Sound("ac3"),),
+    ),
+}  # fmt: skip
+
+
+def pictures(path: Path) -> list[str]:
+    """A digest of every decoded frame."""
+    with av.open(str(path)) as film:
+        return [
+            hashlib.blake2b(b"".join(bytes(p) for p in frame.planes), digest_size=8).hexdigest() for frame in film.decode(video=0)
+        ]
+
+
+def same(left: Path, right: Path) -> None:
+    a, b = look(left), look(right)
+    assert a.times == b.times
+    assert a.packets == b.packets
+    assert pictures(left) == pictures(right)
+
+
+def config(source: Path, output: Path, **more: object) -> UpscaleConfig:
+    base = UpscaleConfig(str(source), str(output), scale=2, model="bicubic", segment=0.2, encode=EncodeConfig(preset="veryfast"))
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+class Stop:
+    """Interrupts a job after some frames, as Ctrl-C would."""
+
+    def __init__(self, frames: int) -> None:
+        self.left = frames
+
+    def __call__(self, progress: Progress) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("frames", [1, 13, 39])
+def test_an_interrupted_job_goes_on_where_it_was(name: str, frames: int, tmp_path: Path) -> None:
+    source = make(FILMS[name], tmp_path)
+    whole, resumed = tmp_path / "whole.mp4", tmp_path / "resumed.mp4"
+    undisturbed = upscale(config(source, whole))
+    assert undisturbed.plan is not None and len(undisturbed.plan.segments) > 3
+    with pytest.raises(Interrupted) as stop:
+        upscale(config(source, resumed), Stop(frames))
+    work = tmp_path / ".resumed.mp4.vsr"
+    if frames == 1:
+        assert not str(stop.value) and not work.exists(), "before the first finished segment nothing is left behind"
+    else:
+        assert f"{work}" in str(stop.value)
+        assert sorted(p.suffix for p in work.iterdir() if p.suffix == ".part") == []
+    assert not resumed.exists()
+    report = upscale(config(source, resumed))
+    assert report.frames_kept + report.frames_out == 40
+    assert (report.frames_kept > 0) == (frames > 1)
+    same(whole, resumed)
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_segments_change_nothing_but_the_encoders_borders(name: str, tmp_path: Path) -> None:
+    source = make(FILMS[name], tmp_path)
+    outputs = [tmp_path / f"{seconds}.mkv" for seconds in (0, 0.1, 0.35)]
+    for output in outputs:
+        seconds = float(output.stem) if output.stem != "0" else 0.0
+        upscale(config(source, output, segment=seconds, encode=EncodeConfig(codec="ffv1")))  # lossless: pixels must be equal
+    for other in outputs[1:]:
+        same(outputs[0], other)
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    source, output = make(FILMS["b-frames"], tmp_path), tmp_path / "out.mp4"
+    with pytest.raises(Interrupted):
+        upscale(config(source, output), Stop(20))
+    with pytest.raises(JobError, match="option scale was 2 and is 3"):
+        upscale(config(source, output, scale=3))
+    with pytest.raises(JobError, match="option encode"):
+        upscale(config(source, output, encode=EncodeConfig(crf=30)))
+    source.touch()
+    with pytest.raises(JobError, match="source time"):
+        upscale(config(source, output))
+    assert (tmp_path / ".out.mp4.vsr").exists(), "a refusal must not cost the work"
+    assert upscale(config(source, output, resume=False)).frames_kept == 0
+
+
+def test_damaged_segments_are_made_again(tmp_path: Path) -> None:
+    source, output, whole = make(FILMS["b-frames"], tmp_path), tmp_path / "out.mp4", tmp_path / "whole.mp4"
+    upscale(config(source, whole))
+    with pytest.raises(Interrupted):
+        upscale(config(source, output), Stop(35))
+    work = tmp_path / ".out.mp4.vsr"
+    films = sorted(work.glob("*.mkv"))
+    films[0].write_bytes(films[0].read_bytes()[:-10])
+    flipped = bytearray(films[1].read_bytes())
+    flipped[len(flipped) // 2] ^= 0xFF
+    films[1].write_bytes(flipped)
+    films[2].unlink()
+    upscale(config(source, output))
+    same(whole, output)
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    source, output = make(FILMS["b-frames"], tmp_path), tmp_path / "out.mp4"
+    work = tmp_path / ".out.mp4.vsr"
+    work.mkdir()
+    with Journal(work).locked(), pytest.raises(JobError, match="another vsr is at work"):
+        upscale(config(source, output))
+    assert work.exists()
+    upscale(config(source, output))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILMS)
+def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
+    source, whole, killed = make(FILMS[name], tmp_path), tmp_path / "whole.mp4", tmp_path / "killed.mp4"
+    command = [sys.executable, "-m", "vsr", "upscale", str(source), "--scale", "2", "--model", "bicubic", "--segment", "0.2"]
+    began = time.monotonic()
+    subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
+    took = time.monotonic() - began
+    chance = random.Random(name)
+    kills = 0
+    for _ in range(12):
+        process = subprocess.Popen([*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            _, said = process.communicate(timeout=chance.uniform(0.3, 1.0) * took)
+            assert process.returncode == 0, said
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            assert not killed.exists() or look(killed).times == look(whole).times
+    else:
+        subprocess.run([*command, "-o", str(killed)], check=True, capture_output=True)
+    assert kills or killed.exists()
+    same(whole, killed)
+    assert {p.name for p in tmp_path.iterdir()} == {source.name, whole.name, killed.name}
+
+
+def test_the_report_says_what_was_kept(tmp_path: Path) -> None:
+    source, output = make(FILMS["b-frames"], tmp_path), tmp_path / "out.mp4"
+    with pytest.raises(Interrupted):
+        upscale(config(source, output), Stop(20))
+    journal = json.loads((tmp_path / ".out.mp4.vsr" / "plan.json").read_text())
+    assert journal["fingerprint"]["option model"] == "bicubic"
+    seen: list[Progress] = []
+    report = upscale(config(source, output), seen.append)
+    assert report.frames_kept == seen[0].kept > 0
+    assert all(check.ok for check in report.checks)

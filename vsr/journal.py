@@ -1,0 +1,225 @@
+"""The journal: the plan on disk, and which segments are done. What resume, workers and nodes read.
+
+A work folder holds `plan.json` (the fingerprint of the job and the plan that it was begun with), one `NNNNNN.json` for each
+finished segment beside its film, and `lock`. Every file appears whole or not at all: written under another name, fsynced, renamed, its
+folder fsynced. So after a kill or a power cut at any moment, a segment is either finished or was never begun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from filelock import FileLock, Timeout
+
+from vsr.errors import JobError
+from vsr.plan import Plan, Segment
+
+FORMAT = 1  # of the files below; another number is another journal
+PLAN, FINAL, LOCK = "plan.json", "final.json", "lock"
+
+Fingerprint = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """A finished segment: its file's size and digest, and what `join` must know of its frames.
+
+    `pts` in display order; `last_duration` of its last frame (0 = unknown); `reorder_depth` frames by which decode order runs ahead;
+    `notes` for the report (frames that would not decode, precision that was raised).
+    """
+
+    number: int
+    file: str
+    size: int
+    digest: str
+    pts: tuple[int, ...]
+    last_duration: int = 0
+    reorder_depth: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Journal:
+    """One job's work folder. Use inside `locked`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, fingerprint: Fingerprint, plan: Plan) -> None:
+        """Writes down what is about to be done."""
+        content = {"format": FORMAT, "fingerprint": fingerprint, "plan": to_plain(plan)}
+        write_whole(self.folder / PLAN, json.dumps(content).encode())
+
+    def resume(self, fingerprint: Fingerprint) -> Plan | None:
+        """The plan of the job that was begun here; None where there is none.
+
+        Raises JobError, saying what differs, when it was another job, or was made by a version that wrote its journal otherwise.
+        """
+        try:
+            content = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as exc:
+            raise JobError(f"{self.folder / PLAN}: cannot be read ({exc}); --no-resume begins again") from exc
+        began = content.get("fingerprint", {}) if content.get("format") == FORMAT else {"journal": content.get("format")}
+        differing = [key for key in {**began, **fingerprint} if began.get(key) != json.loads(json.dumps(fingerprint.get(key)))]
+        if differing:
+            told = "; ".join(
+                f"{key} was {_short(began.get(key))} and is {_short(fingerprint.get(key))}" for key in sorted(differing)[:3]
+            )
+            raise JobError(
+                f"{self.folder}: holds unfinished work of another job ({told}); --no-resume throws it away and begins again"
+            )
+        plan: Plan = from_plain(Plan, content["plan"])
+        return plan
+
+    def finished(self, segment: Segment) -> SegmentRecord | None:
+        """The record of a segment that is done and whose film is whole; None where it has to be made."""
+        try:
+            content = json.loads(self._record(segment.number).read_text(encoding="utf-8"))
+            record: SegmentRecord = from_plain(SegmentRecord, content)
+            path = self.folder / record.file
+            if path.stat().st_size != record.size or digest_of(path) != record.digest:
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record
+
+    def finish(self, record: SegmentRecord) -> None:
+        """Writes down that a segment is done; its film must be in place."""
+        write_whole(self._record(record.number), json.dumps(to_plain(record)).encode())
+
+    def crown(self, path: Path) -> None:
+        """Writes down that `path`, still under its working name, is the whole result and gets the final name next."""
+        stat = path.stat()
+        write_whole(self.folder / FINAL, json.dumps([stat.st_size, stat.st_mtime_ns]).encode())
+
+    def crowned(self, path: Path) -> bool:
+        """Is `path` the result of this job, killed after it had given the final name and before it had cleaned up?"""
+        try:
+            stat = path.stat()
+            wanted = json.loads((self.folder / FINAL).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(wanted == [stat.st_size, stat.st_mtime_ns])
+
+    def clear(self) -> None:
+        """Throws away what is here of another job, but for the lock."""
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+
+    def drop_parts(self) -> None:
+        """Removes what was being written."""
+        for path in self.folder.glob("*.part"):
+            path.unlink()
+
+    def counts(self) -> tuple[int, int]:
+        """Segments that are written down as done, and segments planned."""
+        done = sum(path.stem.isdigit() for path in self.folder.glob("*.json"))
+        try:
+            content = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
+            return done, len(content["plan"]["segments"])
+        except (OSError, ValueError, KeyError):
+            return 0, 0
+
+    def path_of(self, segment: Segment) -> Path:
+        """Where a segment's film belongs."""
+        return self.folder / f"{segment.number:06d}.mkv"
+
+    def _record(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps every other process out. Raises JobError when one is at work here."""
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as exc:
+            raise JobError(
+                f"{self.folder}: another vsr is at work on this output; wait for it, or choose another name with -o"
+            ) from exc
+        except OSError as exc:
+            raise JobError(f"{self.folder}: cannot be locked: {exc.strerror}") from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _short(value: object) -> str:
+    text = "not there" if value is None else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def digest_of(path: Path) -> str:
+    """BLAKE2b of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts a file in place so that it is there whole, or not, whatever happens."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Makes the names in a folder survive a power cut (POSIX; elsewhere the system does it)."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- dataclasses as JSON ------------------------------------------------------------------------------------------------------
+
+
+def to_plain(value: Any) -> Any:
+    """Nested dataclasses, tuples and fractions as what JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """The inverse of `to_plain`, by the type hints of the dataclass `kind`. Raises TypeError or KeyError for other data."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{f.name: from_plain(hints[f.name], value[f.name]) for f in fields(kind)})
+    if origin in (Union, UnionType):
+        if value is None and NoneType in arguments:
+            return None
+        return from_plain(next(a for a in arguments if a is not NoneType), value)
+    if kind is Fraction:
+        return Fraction(value)
+    if origin is tuple:
+        kinds = (arguments[0],) * len(value) if len(arguments) == 2 and arguments[1] is Ellipsis else arguments
+        return tuple(from_plain(k, item) for k, item in zip(kinds, value, strict=True))
+    if origin is dict:
+        return {key: from_plain(arguments[1], item) for key, item in value.items()}
+    return value

@@ -1,0 +1,105 @@
+"""The frame index: which frames a film has and where decoding may begin. Read from the packets alone wherever they tell the truth."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from itertools import islice
+
+import av.error
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from vsr.errors import DecodeError
+from vsr.frames import VideoInfo
+from vsr.media.decode import Reader
+from vsr.media.source import open_input
+
+_TRIED_FRAMES = 200  # decoded to see whether packets and frames agree
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Every frame's pts in display order, and the pts of frames at which a decoder may start.
+
+    `exact` says that a seek by pts finds its frame; where it does not (files without timestamps, or with broken ones) a part is
+    reached by decoding from the beginning.
+    """
+
+    pts: tuple[int, ...]
+    keys: tuple[int, ...]
+    exact: bool = True
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def between(self, start: int | None, stop: int | None) -> tuple[int, ...]:
+        """The pts of a part: `start` inclusive, `stop` exclusive; None = no bound."""
+        first = 0 if start is None else bisect_left(self.pts, start)
+        last = len(self.pts) if stop is None else bisect_left(self.pts, stop)
+        return self.pts[first:last]
+
+    def entry_before(self, pts: int) -> int | None:
+        """Where to start decoding for the frame at `pts`: one whole group of pictures early, so that open groups, leading pictures
+        and recovery points have settled; None = at the beginning."""
+        at = bisect_right(self.keys, pts) - 2
+        return self.keys[at] if at >= 0 and self.exact else None
+
+
+def build_index(source: str, info: VideoInfo) -> FrameIndex:
+    """Lists the frames of a file. Raises DecodeError when there is none.
+
+    A demux-only scan serves when every packet has a pts of its own and the first 200 decoded frames are exactly the first 200
+    packets in display order; everything else (missing or repeated pts, fields in packets of their own, frames that a decoder
+    refuses) is decoded once from end to end.
+    """
+    with open_input(source) as container:
+        scanned = _scan_packets(container, _film(container, info))
+    if scanned is not None and _agrees(source, info, scanned):
+        return scanned
+    return _decode_all(source, info)
+
+
+def _film(container: InputContainer, info: VideoInfo) -> VideoStream:
+    stream = container.streams[info.index]
+    assert isinstance(stream, VideoStream)
+    return stream
+
+
+def _scan_packets(container: InputContainer, video: VideoStream) -> FrameIndex | None:
+    pts: list[int] = []
+    keys: list[int] = []
+    packets = container.demux(video)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.error.FFmpegError:
+            return None  # damaged: only decoding tells what is left
+        if packet.size == 0 or packet.is_discard:
+            continue
+        if packet.pts is None or packet.is_corrupt:
+            return None
+        pts.append(packet.pts)
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+    if not pts or len(set(pts)) != len(pts):
+        return None
+    return FrameIndex(tuple(sorted(pts)), tuple(sorted(keys)))
+
+
+def _agrees(source: str, info: VideoInfo, index: FrameIndex) -> bool:
+    with Reader(source, info) as reader:
+        seen = [pts for pts, _ in islice(reader.times(), _TRIED_FRAMES)]
+        tidy = not reader.report.invented_pts and not reader.report.corrupt_packets
+    return tidy and tuple(seen) == index.pts[: len(seen)] and len(seen) == min(_TRIED_FRAMES, len(index))
+
+
+def _decode_all(source: str, info: VideoInfo) -> FrameIndex:
+    with Reader(source, info) as reader:
+        frames = list(reader.times())
+        invented = reader.report.invented_pts
+    if not frames:
+        raise DecodeError(f"{info.source}: not one frame of it can be decoded")
+    return FrameIndex(tuple(pts for pts, _ in frames), tuple(pts for pts, key in frames if key), exact=not invented)

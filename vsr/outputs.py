@@ -1,0 +1,63 @@
+"""Where the film goes: the output's name, its container, and what stands in the way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import gettempdir
+
+from vsr.config import UpscaleConfig
+from vsr.errors import ConfigError, UsageError
+from vsr.frames import VideoInfo
+from vsr.journal import Journal
+from vsr.media.codecs import MUXERS
+from vsr.media.framefiles import IMAGES
+from vsr.media.images import is_image
+from vsr.media.sequences import is_pattern, sequence_path
+from vsr.names import STDIO, default_output, default_suffix, require_free, size_label
+
+Y4M = "yuv4mpegpipe"
+
+
+def muxer_of(output: str) -> str:
+    """FFmpeg's muxer for an output name. Raises UsageError for an unknown extension."""
+    suffix = Path(output).suffix.lower()
+    if suffix not in MUXERS:
+        raise UsageError(f"{output}: unknown output extension {suffix or '(none)'!r}; use one of {', '.join(MUXERS)}")
+    return MUXERS[suffix]
+
+
+def work_dir(config: UpscaleConfig, output: str) -> Path:
+    """The hidden folder for unfinished work: beside the output, in --work-dir, or a temporary place for a pipe's."""
+    path = Path(output)
+    if output == STDIO:
+        return (config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
+    return (config.work_dir or path.parent) / f".{path.name}.vsr"
+
+
+def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
+    """Where the film goes, and the container's name."""
+    if config.output == STDIO:
+        y4m = config.pipe_format == "y4m" or (
+            config.pipe_format == "auto" and info.container in (IMAGES, Y4M) and config.encode.codec == "auto"
+        )
+        return STDIO, Y4M if y4m else "nut"
+    if config.output is None:
+        if config.source == STDIO:
+            raise UsageError("standard input has no name to derive an output from: name one with -o")
+        output = default_output(config.source, default_suffix(config.source), config.model, size_label(config, width, height))
+    else:
+        output = config.output
+    if is_pattern(output) and is_image(output):
+        if sequence_path(output, 1).exists() and not config.overwrite:
+            raise ConfigError(
+                f"{sequence_path(output, 1)}: exists already; add --overwrite to replace it, or choose another pattern with -o"
+            )
+        container, path = IMAGES, sequence_path(output, 1)
+    else:
+        container, path = muxer_of(output), Path(output)
+    finished = Journal(work_dir(config, output)).crowned(path)  # killed just before it could clean up
+    require_free(path, config.source, config.overwrite or container == IMAGES or finished)
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{output}: no permission to write in {path.parent}; choose another place with -o")
+    return output, container

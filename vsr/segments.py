@@ -1,0 +1,55 @@
+"""Cutting a film into segments: pure arithmetic on timestamps."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from vsr.plan import Segment
+
+SHORTEST_SECONDS = 2  # of film: below that, encoders spend too much on key frames
+AUTO_WALL_SECONDS = 60  # of work: what a crash may cost
+
+
+def cut(
+    pts: Sequence[int],
+    time_base: Fraction,
+    seconds: float,
+    enter: Callable[[int], int | None],
+    start: int | None = None,
+    stop: int | None = None,
+) -> tuple[Segment, ...]:
+    """Segments of about `seconds` of film each; 0 = one segment. Every frame is in exactly one, in order.
+
+    `pts` increase strictly. Borders lie at multiples of the length after the first frame, so they do not depend on frame counts;
+    a span without a frame makes no segment. The last border is left out where less than half a segment would follow.
+    `enter` tells where decoding must start for a frame; `start` and `stop` bound the whole where only a part is wanted.
+    """
+    length = max(1, round(seconds / time_base)) if seconds else 0
+    borders = [0]
+    if length:
+        steps = int((pts[-1] - pts[0]) // length)
+        for step in range(1, steps + 1):
+            at = bisect_left(pts, pts[0] + step * length)
+            if borders[-1] < at < len(pts) and (step < steps or pts[-1] - pts[at] >= length // 2):
+                borders.append(at)
+    ends = [*borders[1:], len(pts)]
+    return tuple(
+        Segment(
+            number,
+            start=pts[first] if number else start,
+            stop=pts[last] if last < len(pts) else stop,
+            frames=last - first,
+            first=first,
+            enter=enter(pts[first]) if number or start is not None else None,
+        )
+        for number, (first, last) in enumerate(zip(borders, ends, strict=True))
+    )
+
+
+def auto_seconds(pts: Sequence[int], time_base: Fraction, frames_per_second: float) -> float:
+    """The length of film that takes about a minute of work at the measured speed; at least 2 s."""
+    film = float((pts[-1] - pts[0]) * time_base) or 1.0
+    rate = len(pts) / film
+    return max(float(SHORTEST_SECONDS), AUTO_WALL_SECONDS * frames_per_second / rate)
