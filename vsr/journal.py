@@ -1,7 +1,7 @@
 """The journal: the plan on disk, and which segments are done. What resume, workers and nodes read.
 
 A work folder holds `plan.json` (the fingerprint of the job and the plan that it was begun with), one `NNNNNN.json` for each
-finished segment beside its film, and `lock`. Every file appears whole or not at all: written under another name, fsynced, renamed, its
+finished segment beside its film, and `lock`. Every file appears whole or not at all: written elsewhere, fsynced, renamed, its
 folder fsynced. So after a kill or a power cut at any moment, a segment is either finished or was never begun.
 """
 
@@ -33,8 +33,8 @@ Fingerprint = Mapping[str, Any]
 class SegmentRecord:
     """A finished segment: its file's size and digest, and what `join` must know of its frames.
 
-    `pts` in display order; `last_duration` of its last frame (0 = unknown); `reorder_depth` frames by which decode order runs ahead;
-    `notes` for the report (frames that would not decode, precision that was raised).
+    `pts` in display order; `last_duration` of its last frame (0 = unknown); `reorder_depth` frames by which decode order runs
+    ahead; `notes` for the report (frames that would not decode, precision that was raised).
     """
 
     number: int

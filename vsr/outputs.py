@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -11,12 +12,11 @@ from vsr.errors import ConfigError, UsageError
 from vsr.frames import VideoInfo
 from vsr.journal import Journal
 from vsr.media.codecs import MUXERS
+from vsr.media.encode import Y4M
 from vsr.media.framefiles import IMAGES
 from vsr.media.images import is_image
 from vsr.media.sequences import is_pattern, sequence_path
 from vsr.names import STDIO, default_output, default_suffix, require_free, size_label
-
-Y4M = "yuv4mpegpipe"
 
 
 def muxer_of(output: str) -> str:
@@ -32,7 +32,10 @@ def work_dir(config: UpscaleConfig, output: str) -> Path:
     path = Path(output)
     if output == STDIO:
         return (config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
-    return (config.work_dir or path.parent) / f".{path.name}.vsr"
+    if config.work_dir is None:
+        return path.parent / f".{path.name}.vsr"
+    # outputs of several folders may have one name
+    return config.work_dir / f".{path.name}.{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}.vsr"
 
 
 def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:

@@ -42,8 +42,8 @@ QUEUE_DEPTH = 4  # batches between two stages: enough to hide a slow frame, litt
 def upscale(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Report:
     """Upscales a film (every frame, every other stream; one whole file under the final name, or none) or still images.
 
-    The same call takes up unfinished work of the same job. Raises VsrError and its kinds: JobError when the work folder belongs to
-    another job or process, BrokenPromise when the work is done but not what was promised (the file is then kept as
+    The same call takes up unfinished work of the same job. Raises VsrError and its kinds: JobError when the work folder belongs
+    to another job or process, BrokenPromise when the work is done but not what was promised (the file is then kept as
     `<stem>.unverified<ext>`); Interrupted when it is stopped.
     """
     if is_still(config):
@@ -136,9 +136,15 @@ class Run:
             prefetch(reader, QUEUE_DEPTH, "decode") as decoded,
             prefetch(self.upscaler.stream(decoded), QUEUE_DEPTH, "upscale") as upscaled,
         ):
-            yield self._counted(upscaled)
+            try:
+                yield self._counted(upscaled)
+            except BaseException:
+                if isinstance(self.job.source, Pipe):  # its writer may be asleep, and the threads are about to be waited for
+                    self.job.source.stop()
+                raise
         self.report.frames_in += reader.report.frames
         self.report.read = self.report.read.plus(reader.report)
+        self.report.warnings += reader.report.notes()
         self.report.seconds = monotonic() - self.began
 
     def _counted(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
@@ -180,7 +186,7 @@ class Run:
         part = output.with_name(f".{output.name}.part")
         try:
             joined = join(plan, self.job.source, segments, part, self._spool())
-            self.report.warnings += [f"stream {i}: {n} damaged timestamps were mended" for i, n in joined.repaired.items()]
+            self.report.warnings += joined.notes
             self.report.checks = verify(plan, self.job.source, segments, part, self._spool()) if check else ()
             broken = [c for c in self.report.checks if not c.ok]
             final = output.with_name(f"{output.stem}.unverified{output.suffix}") if broken else output
@@ -208,9 +214,12 @@ class Run:
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
         writer = PatternWriter(self.plan.output, self.plan.info.time_base)
-        with self._frames(self.plan.segments[0]) as upscaled:
-            for batch in upscaled:
-                writer.write(batch)
+        try:
+            with self._frames(self.plan.segments[0]) as upscaled:
+                for batch in upscaled:
+                    writer.write(batch)
+        except KeyboardInterrupt as exc:
+            raise Interrupted(f"the {len(writer.pts)} images that are finished stay") from exc
         if not writer.pts:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
@@ -248,6 +257,9 @@ def work_folder(draft: Draft) -> Iterator[Journal]:
             yield journal
         except JobError:
             raise  # not our work: leave it alone
+        except Interrupted:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         except KeyboardInterrupt as exc:
             raise Interrupted(_kept(journal)) from exc
         except VsrError as exc:

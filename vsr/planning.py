@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from vsr.errors import ConfigError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
 from vsr.measure import model_fps
+from vsr.media.convert import rehearse
 from vsr.media.decode import trimmed
+from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
 from vsr.media.index import build_index
@@ -26,7 +29,7 @@ from vsr.media.streams import plan_streams
 from vsr.models.spec import Generator, ModelSpec
 from vsr.models.weights import load
 from vsr.names import STDIO, fit_sar, target_size
-from vsr.outputs import Y4M, choose_output, work_dir
+from vsr.outputs import choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
 from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
@@ -38,7 +41,7 @@ CHEAP_MFLOP_PER_PIXEL = 0.05
 
 @dataclass(frozen=True)
 class Draft:
-    """A job before its plan: what was asked for and what there is, looked at once. `source` is a path, or a pipe read only once."""
+    """A job before its plan: what was asked for and what there is, looked at once. `source` is a path or a pipe."""
 
     config: UpscaleConfig
     source: str | Pipe
@@ -119,6 +122,7 @@ def make_plan(draft: Draft) -> Plan:
             *losses,
             *_size_warnings(draft.width, draft.height, target),
             *_stream_warnings(info, streams),
+            *_container_warnings(info, draft.container),
         ),
     )
     return replace(plan, segments=_segments(draft, plan)) if draft.segmented else plan
@@ -181,8 +185,23 @@ def _streams(source: str | Pipe, info: VideoInfo, container: str) -> tuple[Strea
             StreamPlan(s.index, "drop", reason=f"{'images' if container == IMAGES else 'y4m'} hold nothing but frames")
             for s in others
         )
-    with open_input(source.head() if isinstance(source, Pipe) else source) as opened:
-        return plan_streams(opened, info.index, container)
+    with open_input(_again(source)) as opened:
+        planned = plan_streams(opened, info.index, container)
+    return tuple(_rehearsed(source, stream, container) if stream.action == "convert" else stream for stream in planned)
+
+
+def _again(source: str | Pipe) -> str | BytesIO:
+    return source.head() if isinstance(source, Pipe) else source
+
+
+def _rehearsed(source: str | Pipe, stream: StreamPlan, container: str) -> StreamPlan:
+    with open_input(_again(source)) as opened:
+        works = rehearse(opened, stream, container)
+    return (
+        stream
+        if works
+        else StreamPlan(stream.index, "drop", reason=f"{stream.reason}, and it cannot be converted to {stream.codec}")
+    )
 
 
 def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
@@ -217,3 +236,29 @@ def _stream_warnings(info: VideoInfo, streams: tuple) -> tuple[str, ...]:  # typ
     return tuple(
         f"{named[p.index]} {verbs[p.action].format(codec=p.codec)}: {p.reason}" for p in streams if p.action in verbs and p.reason
     )
+
+
+# What the mp4 muxer writes; mov and the others keep any tag.
+MP4_TAGS = frozenset(
+    {
+        "title", "artist", "album_artist", "composer", "album", "date", "year", "comment", "genre", "copyright", "grouping", "lyrics",
+        "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "media_type", "hd_video", "gapless_playback",
+        "compilation", "creation_time", "location", "encoder", "major_brand", "minor_version", "compatible_brands", "timecode",
+        "season_number", "episode_sort", "sort_name", "sort_artist", "sort_album", "sort_album_artist", "sort_composer", "sort_show",
+        "rating", "author", "performer",
+    }
+)  # fmt: skip
+
+
+def _container_warnings(info: VideoInfo, container: str) -> Iterator[str]:
+    """What the container itself cannot say about the film."""
+    if container in (IMAGES, Y4M):
+        if info.display_matrix is not None:
+            yield f"{'images' if container == IMAGES else 'y4m'} hold no rotation: turn the result by {info.rotation} degrees"
+        return
+    if container == "mpegts" and info.display_matrix is not None:
+        yield f".ts holds no rotation (.mp4, .mov and .mkv do): the film will stand turned by {info.rotation} degrees"
+    if container == "mp4":
+        lost = sorted(key for key, _ in info.metadata if key.lower().split("-")[0] not in MP4_TAGS)
+        if lost:
+            yield f".mp4 holds no tags of the names {', '.join(lost[:6])} (.mov and .mkv do)"

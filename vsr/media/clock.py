@@ -8,20 +8,32 @@ from vsr.frames import VideoInfo
 class Clock:
     """Gives every frame a pts: its own where the file has one, else the nominal rate's; always increasing.
 
-    `invented` counts the frames whose pts is not the file's.
+    Where the file's clock is set back by more than a second (joined recordings), the rest goes on where the part before ended.
+    `invented` counts the frames whose pts is not the file's, `jumps` the times that the clock was set back.
     """
 
     def __init__(self, info: VideoInfo) -> None:
         self._step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
+        self._second = round(1 / info.time_base)
         self._last: int | None = None
+        self._offset = 0
         self.invented = 0
+        self.jumps = 0
 
     def tick(self, pts: int | None) -> int:
+        last = self._last
         if pts is None:
             self.invented += 1
-            pts = 0 if self._last is None else self._last + self._step
-        elif self._last is not None and pts <= self._last:
-            self.invented += 1
-            pts = self._last + 1
-        self._last = pts
-        return pts
+            time = 0 if last is None else last + self._step
+        else:
+            time = pts + self._offset
+            if last is not None and time <= last:
+                self.invented += 1
+                if last - time > self._second:
+                    self.jumps += 1
+                    self._offset += last + self._step - time
+                    time = last + self._step
+                else:
+                    time = last + 1
+        self._last = time
+        return time

@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 
 import av
 import av.error
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 
 from vsr.errors import EncodeError
-from vsr.media.source import reason
+from vsr.media.source import OPEN_OPTIONS, exact, reason
 from vsr.media.streams import add_copy, label
 from vsr.plan import StreamPlan
 
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+JUMP_SECONDS = Fraction(1)  # a clock that falls back by more has been set anew; by less, a packet is damaged
+_REHEARSED_PACKETS = 12
+_DEFAULT_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass
 class Copier:
-    """Packets of one stream as they are: same bytes, same time; decode times made to increase where damage broke them."""
+    """Packets of one stream as they are: same bytes, same time.
+
+    What a muxer refuses is mended, in decode times only where that is enough: missing ones are filled in, and those that do not
+    increase are raised (`repaired` counts them). Where the clock was set back in the middle (joined recordings) the rest goes on
+    where the part before ended.
+    """
 
     target: Stream
-    last_dts: int | None = None
+    base: Fraction
     repaired: int = 0
+    jumps: int = 0
+    _last_dts: int | None = None
+    _step: int = 1
+    _offset: int = 0
+    _held: list[Packet[Stream]] = field(default_factory=list)
 
     def packets(self, packet: Packet[Stream]) -> Iterable[Packet[Stream]]:
         if is_gap(packet, self.target):
             return ()
-        if packet.dts is None:
-            packet.dts = packet.pts if packet.pts is not None else 0
-        if packet.pts is None:
-            packet.pts = packet.dts
-        if self.last_dts is not None and packet.dts <= self.last_dts and self.target.type != "subtitle":
-            self.repaired += 1
-            packet.dts = self.last_dts + 1
-            packet.pts = max(packet.pts, packet.dts)
-        self.last_dts = packet.dts
-        packet.stream = self.target
-        return (packet,)
+        if packet.dts is None and packet.pts is not None and self.target.type == "video" and self._last_dts is None:
+            self._held.append(packet)  # Matroska tells decode times of B-frame streams only after the first few
+            return ()
+        if packet.dts is None and packet.pts is None:
+            packet.dts = packet.pts = 0 if self._last_dts is None else self._last_dts + self._step
+        return [self._mended(p) for p in (*self._released(packet), packet)]
 
     def flush(self) -> Iterable[Packet[Stream]]:
-        return ()
+        return [self._mended(packet) for packet in self._released(None)]
+
+    def _released(self, known: Packet[Stream] | None) -> list[Packet[Stream]]:
+        """Packets that waited for the first decode time, with theirs counted back from it."""
+        held, self._held = self._held, []
+        for back, packet in enumerate(reversed(held), 1):
+            step = packet.duration or 1
+            after = known.dts if known is not None and known.dts is not None else packet.pts
+            packet.dts = None if after is None else after - back * step
+        return held
+
+    def _mended(self, packet: Packet[Stream]) -> Packet[Stream]:
+        dts = packet.dts if packet.dts is not None else packet.pts
+        assert dts is not None
+        pts = dts if packet.pts is None else packet.pts
+        dts, pts = dts + self._offset, pts + self._offset
+        last = self._last_dts
+        if last is not None and dts <= last:
+            if last - dts > JUMP_SECONDS / self.base:
+                self.jumps += 1
+                shift = last + self._step - dts
+                self._offset, dts, pts = self._offset + shift, dts + shift, pts + shift
+            elif self.target.type != "subtitle" or dts < last:
+                self.repaired += 1
+                dts = last + (self.target.type != "subtitle")
+                pts = max(pts, dts)
+        packet.dts, packet.pts = dts, max(pts, dts)
+        self._last_dts, self._step = dts, packet.duration or self._step
+        packet.stream = self.target
+        return packet
 
 
 def is_gap(packet: Packet[Stream], stream: Stream) -> bool:
@@ -56,71 +97,92 @@ def is_gap(packet: Packet[Stream], stream: Stream) -> bool:
 
 
 class AudioConverter:
-    """Decodes one audio stream and encodes it with a codec that the container takes; time and channel layout stay."""
+    """Decodes one audio stream and encodes it with a codec that the container takes; time and channels stay."""
 
     def __init__(self, out: OutputContainer, stream: AudioStream, codec: str) -> None:
-        self._source = stream
-        rate = stream.codec_context.sample_rate
-        if codec == "libopus" and rate not in (8000, 12000, 16000, 24000, 48000):
-            rate = 48000
-        target = out.add_stream(codec, rate=rate)
+        self.damaged = 0
+        context = stream.codec_context
+        target = out.add_stream(codec, rate=_rate(codec, context.sample_rate))
         assert isinstance(target, AudioStream)
-        context = target.codec_context
-        context.layout = stream.codec_context.layout
+        assert isinstance(target.codec_context, AudioCodecContext)
+        self._layout = _layout(codec, context.layout)
+        target.codec_context.layout = self._layout
         if codec in ("aac", "libopus"):
-            context.bit_rate = 96_000 * max(1, context.layout.nb_channels)
-        context.time_base = Fraction(1, rate)
+            target.codec_context.bit_rate = 96_000 * max(1, self._layout.nb_channels)
+        target.codec_context.time_base = Fraction(1, target.codec_context.sample_rate)
         label(target, stream)
-        self.target = target
+        self._source, self.target = stream, target
 
     def packets(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
-        try:
-            frames = self._source.codec_context.decode(packet)
-        except av.error.InvalidDataError:
-            return
-        for frame in frames:
-            yield from self._encode(frame)
+        yield from self._convert(packet)
 
     def flush(self) -> Iterator[Packet[Stream]]:
+        yield from self._convert(None)  # codecs with delay hold their last frames back
         yield from self._encode(None)
+
+    def _convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
+        try:
+            frames = self._source.codec_context.decode(packet)
+        except (av.error.FFmpegError, EOFError):
+            self.damaged += packet is not None
+            return
+        for frame in frames:
+            if frame.layout.name != self._layout.name and frame.layout.nb_channels == self._layout.nb_channels:
+                frame.layout = self._layout  # PCM often does not say which channels it has; opus knows 5.1 by one name only
+            yield from self._encode(frame)
 
     def _encode(self, frame: av.AudioFrame | None) -> list[Packet[Stream]]:
         try:
             return list(self.target.encode(frame))
         except (av.error.FFmpegError, ValueError) as exc:
-            raise EncodeError(
-                f"audio stream {self._source.index} cannot be converted to {self.target.codec_context.name}: {reason(exc)}"
-            ) from exc
+            name = self.target.codec_context.name
+            raise EncodeError(f"audio stream {self._source.index} cannot be converted to {name}: {reason(exc)}") from exc
+
+
+def _rate(codec: str, rate: int) -> int:
+    """The encoder's own sample rate nearest to the source's, rather higher than lower."""
+    rates = av.Codec(codec, "w").audio_rates
+    return min(rates, key=lambda r: (r < rate, abs(r - rate))) if rates and rate not in rates else rate
+
+
+def _layout(codec: str, layout: AudioLayout) -> AudioLayout:
+    unnamed = "channels" in layout.name
+    sided = codec == "libopus" and layout.name.endswith("(side)")
+    return AudioLayout(_DEFAULT_LAYOUTS.get(layout.nb_channels, "stereo")) if unnamed or sided else layout
 
 
 class SubtitleConverter:
     """Decodes text subtitles and encodes them in the container's own text format; timing stays, fine styling does not."""
 
     def __init__(self, out: OutputContainer, stream: SubtitleStream, codec: str) -> None:
+        self.damaged = 0
         self._source = stream
+        self._last: Fraction | None = None
+        assert isinstance(stream.codec_context, SubtitleCodecContext)
+        stream.codec_context.open(strict=False)  # only an open decoder knows its header
         target = out.add_stream(codec)
         assert isinstance(target, SubtitleStream)
-        stream.codec_context.open(strict=False)  # only an open decoder knows its header
-        header = stream.codec_context.subtitle_header
-        target.codec_context.subtitle_header = header or _ASS_HEADER
+        target.codec_context.subtitle_header = stream.codec_context.subtitle_header or _ASS_HEADER
         target.codec_context.time_base = Fraction(1, 1000)
         label(target, stream)
         self.target = target
 
     def packets(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
-        if packet.size == 0:
+        if packet.size == 0 or packet.pts is None:
             return
+        at = packet.pts * exact(packet.time_base)
         try:
             subtitle = self._source.codec_context.decode2(packet)
-        except av.error.InvalidDataError:
+            made = None if subtitle is None else self.target.codec_context.encode_subtitle(subtitle)
+        except (av.error.FFmpegError, ValueError):
+            self.damaged += 1
             return
-        if subtitle is None:
+        if made is None or (self._last is not None and at < self._last):
+            self.damaged += made is not None
             return
-        made = self.target.codec_context.encode_subtitle(subtitle)
+        self._last = at
         made.pts = made.dts = packet.pts
-        made.duration = packet.duration
-        made.time_base = packet.time_base
-        made.stream = self.target
+        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self.target
         yield made
 
     def flush(self) -> Iterable[Packet[Stream]]:
@@ -146,4 +208,20 @@ def add_stream(out: OutputContainer, stream: Stream, plan: StreamPlan) -> Carrie
         return AudioConverter(out, stream, plan.codec)
     if plan.action == "convert" and isinstance(stream, SubtitleStream):
         return SubtitleConverter(out, stream, plan.codec)
-    return Copier(add_copy(out, stream))
+    assert stream.time_base is not None
+    return Copier(add_copy(out, stream), exact(stream.time_base))
+
+
+def rehearse(container: InputContainer, plan: StreamPlan, muxer: str) -> bool:
+    """Does a conversion work? Tried on the stream's first packets: a failure must not wait for the end of the film."""
+    stream = container.streams[plan.index]
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer, **OPEN_OPTIONS) as scratch:
+            carrier = add_stream(scratch, stream, plan)
+            for packet in islice(container.demux(stream), _REHEARSED_PACKETS):
+                if packet.size:
+                    scratch.mux(list(carrier.packets(packet)))
+            scratch.mux(list(carrier.flush()))
+    except (av.error.FFmpegError, EncodeError, ValueError, OSError):
+        return False
+    return True

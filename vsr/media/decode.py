@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +21,9 @@ from av.video.stream import VideoStream
 from vsr.errors import DecodeError
 from vsr.frames import FrameBatch, FrameFormat, Plane, VideoInfo
 from vsr.media.clock import Clock
+from vsr.media.decoder import Decoder, salvaged_packets
 from vsr.media.pixels import pix_fmt_of, read_planes
-from vsr.media.source import Pipe, open_input, source_name
+from vsr.media.source import Pipe, open_input, reason, source_name
 from vsr.media.spool import Spool
 
 
@@ -35,6 +36,15 @@ class ReadReport:
     resized_frames: int = 0
     invented_pts: int = 0
 
+    def notes(self) -> list[str]:
+        """For people."""
+        told = {
+            "packets of the film are damaged and give no frame": self.corrupt_packets,
+            "frames change size or layout in the middle and are scaled to the first frame's": self.resized_frames,
+            "frames had no usable time of their own and got one from their neighbours": self.invented_pts,
+        }
+        return [f"{count} {text}" for text, count in told.items() if count]
+
     def plus(self, other: ReadReport) -> ReadReport:
         """Both together."""
         return ReadReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -46,9 +56,9 @@ Held = tuple[int, int, tuple[Plane, ...]]  # pts, duration, planes
 class Reader:
     """Iterates the main video stream of a source as `FrameBatch`es of up to `batch` frames, in display order.
 
-    `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame from
-    which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where the file's seek misses it, the film is
-    decoded from the beginning. Damaged packets are skipped and counted in `report`. Frames of another size than the first (a
+    `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame
+    from which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where a seek misses it, the film is decoded
+    from the beginning. Damaged packets are skipped and counted in `report`. Frames of another size than the first (a
     mid-stream change) are scaled to the first's. With `spool`, packets of all other streams are stored there as they pass: a pipe
     cannot be read a second time. Raises DecodeError when the file cannot be opened or holds no frame at all.
     """
@@ -87,7 +97,7 @@ class Reader:
         video = self._container.streams[self._info.index]
         assert isinstance(video, VideoStream)
         self._video = video
-        video.thread_type = "AUTO"
+        self._decoder = Decoder(video)
         if self._spool is None:
             for stream in self._container.streams:
                 if stream.index != self._info.index:
@@ -139,50 +149,36 @@ class Reader:
         if self._enter is None or self._start is None:
             yield from self._decoded()
             return
-        self._container.seek(self._enter, stream=self._video, backward=True)
-        frames = self._decoded()
-        first = next(frames, None)
+        first = None
+        with suppress(av.error.FFmpegError, OSError):  # formats that cannot seek say so here
+            self._container.seek(self._enter, stream=self._video, backward=True)
+            frames = self._decoded()
+            first = next(frames, None)
         if first is not None and first.pts is not None and first.pts < self._start:
             yield first
             yield from frames
             return
         self._stack.close()
-        self._open()
         self.report = ReadReport()
+        self._open()
         yield from self._decoded()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         for packet in self._packets():
             try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                self.report.corrupt_packets += 1
-                continue
+                yield from self._decoder.decode(packet)
             except av.error.FFmpegError as exc:
-                raise DecodeError(f"{source_name(self._source)}: decoding stopped: {exc.strerror}") from exc
-            yield from frames
+                raise DecodeError(f"{source_name(self._source)}: decoding stopped: {reason(exc)}") from exc
+            self.report.corrupt_packets = self._decoder.corrupt_packets
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """Packets of the film; the others go to the spool. A read error in the middle ends the film like a cut file does."""
+        """Packets of the film; the others go to the spool."""
         packets: Iterator[Any] = self._container.demux() if self._spool else self._container.demux(self._video)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                self.report.corrupt_packets += 1
-                yield from self._flush()
-                return
+        for packet in salvaged_packets(packets, self._video):
             if packet.stream.index == self._info.index:
                 yield packet
             elif self._spool is not None:
                 self._spool.keep(packet)
-
-    def _flush(self) -> Iterator[Packet[VideoStream]]:
-        packet: Any = Packet()
-        packet.stream = self._video
-        yield packet
 
     def _planes(self, frame: av.VideoFrame) -> tuple[Plane, ...]:
         format: FrameFormat = self._info.format

@@ -28,6 +28,7 @@ from vsr.media.source import OPEN_OPTIONS, reason
 from vsr.plan import Encoding, Plan
 
 SEGMENT_CLOCK = Fraction(1, 1000)
+Y4M = "yuv4mpegpipe"  # FFmpeg's name for frames and nothing else
 _MAX_RATE_HINT = 240  # SVT-AV1 refuses more; the rate is only a hint for rate control
 
 
@@ -135,7 +136,9 @@ def add_encoder(container: OutputContainer, plan: Plan) -> VideoStream:
     info = plan.info
     stream = container.add_stream(plan.encoding.encoder, rate=rate_hint(info.rate))
     assert isinstance(stream, VideoStream)
-    configure(stream.codec_context, plan.encoding, plan.target, info.time_base, info.rate, info.sar)
+    # y4m writes the clock as its frame rate
+    clock = 1 / rate_hint(info.rate) if plan.container == Y4M else info.time_base
+    configure(stream.codec_context, plan.encoding, plan.target, clock, info.rate, info.sar)
     return stream
 
 
@@ -151,18 +154,25 @@ def configure(
     context.sample_aspect_ratio = sar
     context.thread_count = encoding.threads
     context.options = dict(encoding.options)
+    if encoding.encoder == "rawvideo" and format.layout.kind == "yuv":
+        context.options["chroma_sample_location"] = format.color.siting  # y4m's header says which 4:2:0 it is
     tag_colors(context, format)
 
 
 def live_packets(
-    stream: VideoStream, batches: Iterable[FrameBatch], time_base: Fraction, shift: int, name: str
+    stream: VideoStream, batches: Iterable[FrameBatch], time_base: Fraction, shift: int | None, name: str
 ) -> Iterator[Packet[VideoStream]]:
-    """Encodes batches as they come, for a container that is written at once; pts in the film's clock, less `shift`."""
+    """Encodes batches as they come, for a container that is written at once.
+
+    Frames get their pts less `shift`, in ticks of `time_base`; with None they are numbered.
+    """
+    number = 0
     try:
         for batch in batches:
             for i, pts in enumerate(batch.pts):
                 frame = make_frame(batch.format, [plane[i] for plane in batch.planes])
-                frame.pts, frame.time_base = pts - shift, time_base
+                frame.pts, frame.time_base = number if shift is None else pts - shift, time_base
+                number += 1
                 yield from stream.encode(frame)
         yield from stream.encode(None)
     except (av.error.FFmpegError, ValueError) as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -23,8 +24,24 @@ from vsr.plan import Encoding
 Choice = tuple[Encoding, FrameFormat, tuple[str, ...]]  # the encoder, the format of its frames, what it cannot keep
 
 
+def codec_of(encoder: str) -> str:
+    """The codec that an encoder makes, by our name. Raises ConfigError for an encoder that makes none of ours."""
+    try:
+        name = av.Codec(encoder, "w").canonical_name
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise ConfigError(f"--encoder {encoder}: FFmpeg has no such encoder here; leave it out for the usual one") from exc
+    if name not in CODECS:
+        raise ConfigError(f"--encoder {encoder}: makes {name}; vsr writes {', '.join(CODECS)}")
+    return name
+
+
 def choose_codec(config: EncodeConfig, info: VideoInfo, muxer: str, width: int) -> str:
     """`--codec auto`: what the source needs and the container can hold. Raises ConfigError where a wish cannot be met."""
+    if config.encoder is not None:
+        made = codec_of(config.encoder)
+        if config.codec not in ("auto", made):
+            raise ConfigError(f"--encoder {config.encoder}: makes {made}, not {config.codec}; leave one of the two out")
+        config = replace(config, codec=made)
     if config.codec != "auto":
         if muxer not in CODECS[config.codec].containers:
             raise ConfigError(
@@ -79,12 +96,7 @@ def fit_size(width: int, height: int, layout: PixelLayout) -> tuple[int, int]:
 
 def _layouts(encoder: str) -> Iterator[tuple[PixelLayout, str]]:
     """The layouts that an encoder takes and the pixel format to name for each, the encoder's first choice last."""
-    try:
-        codec = av.Codec(encoder, "w")
-    except (av.error.FFmpegError, ValueError) as exc:
-        raise ConfigError(
-            f"--encoder {encoder}: this build of FFmpeg has no such encoder; leave it out for the usual one"
-        ) from exc
+    codec = av.Codec(encoder, "w")
     if codec.type != "video" or not codec.video_formats:
         raise ConfigError(f"--encoder {encoder}: is not a video encoder that takes frames from memory")
     for format in reversed(codec.video_formats):
@@ -104,12 +116,13 @@ def _fit_layout(source: PixelLayout, bits: int, facts: CodecFacts, have: frozens
         kind, sampling = "yuv", (1, 1)
     alphas = (True, False) if source.alpha and facts.alpha else (False,)
     depths = sorted({layout.bits for layout in have}, key=lambda depth: (depth < bits, abs(depth - bits)))
-    for alpha in alphas:
-        for depth in depths:
-            for sub in (sampling, (1, 0), (0, 0), (1, 1)) if kind == "yuv" else ((0, 0),):
-                candidate = PixelLayout(kind, depth, *sub, alpha=alpha)
-                if candidate in have:
-                    return candidate
+    # the source's own sampling, then the next that loses nothing, then 4:2:2, then 4:2:0
+    finer = ((w, h) for w, h in ((1, 0), (0, 0)) if w <= sampling[0] and h <= sampling[1])
+    samplings = (sampling, *finer, (1, 0), (1, 1)) if kind == "yuv" else ((0, 0),)
+    for alpha, depth, sub in product(alphas, depths, samplings):
+        candidate = PixelLayout(kind, depth, *sub, alpha=alpha)
+        if candidate in have:
+            return candidate
     raise ConfigError(f"the encoder takes no layout near the source's ({source}): choose another --codec")
 
 
@@ -132,9 +145,8 @@ def _fit_color(color: ColorSpec, source: PixelLayout, target: PixelLayout) -> Co
     if source.kind == "rgb" and target.kind == "yuv":
         # sRGB shares BT.709's primaries, and players take YUV as limited range
         return replace(color, matrix=1, full_range=False, primaries=1 if color.primaries == 2 else color.primaries, siting="left")
-    if source.kind == "gray" and target.kind == "yuv":
-        return replace(color, siting="left")
-    return color
+    # players take untagged chroma as left-sited in everything but JPEG; the conversion back to planes moves it there
+    return replace(color, siting="left") if color.siting == "center" else color
 
 
 def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout, warnings: list[str]) -> dict[str, str]:
@@ -145,7 +157,7 @@ def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout
         crf = default if config.crf is None else config.crf
         if not low <= crf <= high:
             raise ConfigError(f"--crf {crf}: {codec} takes {low} to {high}")
-        options["crf" if ours else "cq"] = str(crf)
+        options |= {"crf": str(crf)} if ours else _foreign_quality(encoder, crf, warnings)
     elif config.crf is not None:
         warnings.append(f"--crf is ignored: {codec} has no such scale")
     options |= _preset(config.preset, codec, warnings) if ours else {"preset": config.preset} if config.preset else {}
@@ -154,6 +166,17 @@ def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout
         # "x264-params" and the like are lists of their own: ours stay, the user's come last and win
         options[key] = f"{options[key]}:{value}" if key.endswith("-params") and key in options else value
     return options
+
+
+def _foreign_quality(encoder: str, crf: int, warnings: list[str]) -> dict[str, str]:
+    """The constant-quality option of an encoder that is not one of ours, as far as it has one that is known."""
+    context = av.CodecContext.create(encoder, "w")
+    known = {option.name for option in (*context.supported_options.private, *context.supported_options.generic)}
+    for option in ("crf", "cq", "global_quality"):
+        if option in known:
+            return {option: str(crf)}
+    warnings.append(f"--crf is ignored: {encoder} has no such scale; set its own with --encoder-option")
+    return {}
 
 
 def _special(codec: str, encoder: str, layout: PixelLayout) -> dict[str, str]:

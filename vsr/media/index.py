@@ -1,4 +1,4 @@
-"""The frame index: which frames a film has and where decoding may begin. Read from the packets alone wherever they tell the truth."""
+"""The frame index: which frames a film has, and where decoding may begin. Read from the packets where they tell the truth."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class FrameIndex:
         return self.pts[first:last]
 
     def entry_before(self, pts: int) -> int | None:
-        """Where to start decoding for the frame at `pts`: one whole group of pictures early, so that open groups, leading pictures
-        and recovery points have settled; None = at the beginning."""
+        """Where to start decoding for the frame at `pts`; None = at the beginning.
+
+        One whole group of pictures early, so that open groups, leading pictures and recovery points have settled.
+        """
         at = bisect_right(self.keys, pts) - 2
         return self.keys[at] if at >= 0 and self.exact else None
 

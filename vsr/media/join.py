@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
 import av.error
@@ -22,13 +23,16 @@ from vsr.errors import EncodeError
 from vsr.frames import FrameBatch
 from vsr.media.codecs import CODECS, ISO_MUXERS
 from vsr.media.convert import Carrier, Copier, add_stream
-from vsr.media.encode import SEGMENT_CLOCK, add_encoder, fsync, live_packets, rate_hint
+from vsr.media.encode import SEGMENT_CLOCK, Y4M, add_encoder, fsync, live_packets, rate_hint
 from vsr.media.framefiles import IMAGES
-from vsr.media.source import OPEN_OPTIONS, Pipe, open_input, reason
+from vsr.media.source import OPEN_OPTIONS, Pipe, exact, exact_or, open_input, reason
 from vsr.media.spool import read_spool
-from vsr.media.streams import attach, kept_global_tags, label
+from vsr.media.streams import attach, is_picture, kept_global_tags, label
 from vsr.plan import Plan, StreamPlan
 
+FINEST_CLOCK = 1_000_000
+PRIMING_SECONDS = Fraction(1, 10)
+REORDER_SECONDS = 3  # subtitle events may stand in the file before earlier ones; muxers want them in order
 Routed = tuple[Fraction, Callable[[], Iterable["Packet[Stream]"]]]  # when in seconds, and what gives the packets to write then
 
 
@@ -47,7 +51,7 @@ class JoinReport:
     """What was written, and what had to be repaired on the way."""
 
     frames: int = 0
-    repaired: dict[int, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def join(plan: Plan, source: str | Pipe, segments: Sequence[SegmentFile], target: Path, spool: Path | None = None) -> JoinReport:
@@ -83,7 +87,9 @@ def stream_out(
     try:
         with ExitStack() as stack:
             ready = iter(batches)
-            first = next(ready)  # the source's streams are known, and its spool exists, once a frame has come
+            first = next(ready, None)  # the source's streams are known, and its spool exists, once a frame has come
+            if first is None:
+                raise EncodeError(f"{plan.info.source}: no frame lies in the part that was asked for")
             others = _open_others(plan, source, stack)
             out = stack.enter_context(
                 av.open(sink, "w", format=plan.container, options={"strict": "experimental"}, **OPEN_OPTIONS)
@@ -91,8 +97,10 @@ def stream_out(
             joiner = Joiner(plan, others, out, zero_of(plan, first.pts[0]), spool)
             info = plan.info
             joiner.open(lambda: add_encoder(out, plan))
-            shift = round(joiner.zero / info.time_base)
-            joiner.write(live_packets(joiner.film, chain((first,), ready), info.time_base, shift, plan.output))
+            counted = plan.container == Y4M  # it knows no timestamps, only a rate
+            clock = 1 / rate_hint(info.rate) if counted else info.time_base
+            shift = None if counted else round(joiner.zero / info.time_base)
+            joiner.write(live_packets(joiner.film, chain((first,), ready), clock, shift, plan.output))
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if sink.broken:
             raise BrokenPipeError from exc
@@ -127,11 +135,25 @@ def zero_of(plan: Plan, first_pts: int) -> Fraction:
     return first_pts * plan.info.time_base if plan.start is not None else plan.info.zero
 
 
+def _lowest(plan: Plan, others: InputContainer | None, zero: Fraction) -> Fraction:
+    """`zero`, or less where a stream begins before it and the container knows no negative time.
+
+    Muxers would move the packets by themselves, but not the chapters.
+    """
+    if plan.container in ISO_MUXERS or plan.start is not None or others is None:
+        return zero
+    copied = {p.index for p in plan.streams if p.action == "copy"}
+    starts = (s.start_time * exact(s.time_base) for s in others.streams if s.index in copied and s.start_time and s.time_base)
+    return min((zero, *(max(start, zero - PRIMING_SECONDS) for start in starts)))
+
+
 def _options(plan: Plan) -> dict[str, str]:
     if plan.container in ISO_MUXERS:
         # the film's own clock, so that every pts is exact; the index at the front, so that players start at once
         flags = "+faststart+use_metadata_tags" if plan.container == "mov" else "+faststart"
-        return {"video_track_timescale": str(plan.info.time_base.denominator), "movflags": flags}
+        clock = plan.info.time_base.denominator
+        # durations are 32-bit numbers: with a finer clock a gap of some seconds would not fit
+        return {"video_track_timescale": str(min(clock, FINEST_CLOCK)), "movflags": flags}
     return {}
 
 
@@ -143,13 +165,18 @@ def _segment_packets(
     shift = round(zero / base)
     step = pts[1] - pts[0] if len(pts) > 1 else 1
     offset = decoded = 0
+    headers: bytes | None = None
     for segment in segments:
         with open_input(str(segment.path)) as container:
+            own = container.streams.video[0].codec_context.extradata or b""
+            if headers is not None and own != headers:
+                raise EncodeError(f"{segment.path}: was encoded with other settings than the segments before it; begin again")
+            headers = own
             for packet in container.demux(container.streams.video[0]):
                 if packet.size == 0:
                     continue
                 assert packet.pts is not None
-                at = offset + round(packet.pts * packet.time_base / SEGMENT_CLOCK)
+                at = offset + round(packet.pts * exact(packet.time_base) / SEGMENT_CLOCK)
                 dts = pts[decoded - depth] if decoded >= depth else pts[0] - (depth - decoded) * step
                 packet.pts, packet.dts, packet.time_base = pts[at] - shift, dts - shift, base
                 packet.duration = _duration(pts, at, segment.last_duration)
@@ -175,7 +202,8 @@ class Joiner:
     def __init__(
         self, plan: Plan, others: InputContainer | None, out: OutputContainer, zero: Fraction, spool: Path | None
     ) -> None:
-        self.plan, self.others, self.out, self.zero = plan, others, out, zero
+        self.plan, self.others, self.out = plan, others, out
+        self.zero = _lowest(plan, others, zero)
         self.report = JoinReport()
         self._end = None if plan.stop is None else plan.stop * plan.info.time_base
         self._carriers: dict[int, Carrier] = {}
@@ -191,20 +219,20 @@ class Joiner:
         self._add_streams(self.others, add_film)
         self.out.metadata.update(kept_global_tags(self.others.metadata))
         self.out.set_chapters(self._chapters(self.others))
-        self._others = self._other_packets(self.others)
+        self._others = in_order(self._inside(self._other_packets(self.others)))
 
     def write(self, film: Iterable[Packet[VideoStream]]) -> None:
         """Writes the whole film, each other packet at its time."""
         for packet in film:
             assert packet.dts is not None
-            self._write_others(packet.dts * packet.time_base)
+            self._write_others(packet.dts * exact(packet.time_base))
             packet.stream = self.film
             self.out.mux_one(packet)
             self.report.frames += 1
         self._write_others(None)
         for carrier in self._carriers.values():
             self.out.mux(list(carrier.flush()))
-        self.report.repaired = {i: c.repaired for i, c in self._carriers.items() if isinstance(c, Copier) and c.repaired}
+        self.report.notes = [note for i, c in self._carriers.items() for note in _notes(i, c)]
 
     def _write_others(self, until: Fraction | None) -> None:
         while True:
@@ -232,7 +260,7 @@ class Joiner:
 
     def _add_film(self, film: VideoStream, source: Stream | None) -> None:
         plan = self.plan
-        film.time_base = plan.info.time_base
+        film.time_base = plan.info.time_base if plan.container != Y4M else 1 / rate_hint(plan.info.rate)
         film.codec_context.framerate = rate_hint(plan.info.rate)
         film.codec_context.sample_aspect_ratio = plan.info.sar
         tag = CODECS[plan.encoding.codec].tag if plan.encoding.codec in CODECS else ""
@@ -248,7 +276,7 @@ class Joiner:
     def _chapters(self, others: InputContainer) -> list[av.container.core.Chapter]:
         kept = []
         for chapter in others.chapters():
-            base = chapter["time_base"] or Fraction(1, av.time_base)
+            base = exact_or(chapter["time_base"], Fraction(1, av.time_base))
             start, stop = chapter["start"] * base - self.zero, chapter["end"] * base - self.zero
             if (stop <= 0 and start < 0) or (self._end is not None and start >= self._end - self.zero):
                 continue
@@ -270,20 +298,38 @@ class Joiner:
             carrier = self._carriers.get(index)
             if carrier is None or packet.size == 0:
                 continue
-            when = packet.dts if packet.dts is not None else packet.pts
-            seconds = (when or 0) * packet.time_base - self.zero
-            if not self._inside(seconds):
+            if self._cut_off(packet):
                 continue
-            shift = round(self.zero / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
-            yield seconds, partial(carrier.packets, packet)
+            yield self._route(packet, carrier)
 
-    def _inside(self, seconds: Fraction) -> bool:
-        """Is the packet within the part that was asked for? (A whole film: always.)"""
-        if self.plan.start is not None and seconds < 0:
+    def _cut_off(self, packet: Packet[Stream]) -> bool:
+        """Was it cut off by an edit list, which only mp4 and mov have? Elsewhere it would be heard again.
+
+        The last tenth of a second before the cut stays: codecs need it to begin (AAC 23 to 48 ms, Opus 80 ms).
+        """
+        if not packet.is_discard or self.plan.container in ISO_MUXERS or packet.pts is None:
             return False
-        return self._end is None or seconds < self._end - self.zero
+        return packet.pts * exact(packet.time_base) < -PRIMING_SECONDS
+
+    def _route(self, packet: Packet[Stream], carrier: Carrier) -> Routed:
+        """The packet moved to the film's time zero; pictures have no time to move."""
+        base = exact(packet.time_base)
+        when = packet.dts if packet.dts is not None else packet.pts
+        if is_picture(carrier.target):
+            packet.pts = packet.dts = 0
+            return Fraction(0), partial(carrier.packets, packet)
+        shift = round(self.zero / base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        return (when or 0) * base - self.zero, partial(carrier.packets, packet)
+
+    def _inside(self, routed: Iterator[Routed | None]) -> Iterator[Routed | None]:
+        """What lies within the part that was asked for. (A whole film: everything.)"""
+        first = None if self.plan.start is None else Fraction(0)
+        last = None if self._end is None else self._end - self.zero
+        for item in routed:
+            if item is None or ((first is None or item[0] >= first) and (last is None or item[0] < last)):
+                yield item
 
     def _demuxed(self, others: InputContainer) -> Iterator[tuple[int, Packet[Stream]]]:
         packets = others.demux([others.streams[i] for i in self._carriers])
@@ -307,3 +353,28 @@ def _pictures(others: InputContainer, plans: dict[int, StreamPlan]) -> dict[int,
                 break
         others.seek(0)
     return found
+
+
+def in_order(routed: Iterator[Routed | None]) -> Iterator[Routed | None]:
+    """Sorts by time whatever comes within a few seconds of its place; what comes later than that passes as it is."""
+    heap: list[tuple[Fraction, int, Routed]] = []
+    for number, item in enumerate(routed):
+        if item is None:
+            yield None
+            continue
+        heapq.heappush(heap, (item[0], number, item))
+        while item[0] - heap[0][0] > REORDER_SECONDS:
+            yield heapq.heappop(heap)[2]
+    while heap:
+        yield heapq.heappop(heap)[2]
+
+
+def _notes(index: int, carrier: Carrier) -> Iterator[str]:
+    """What had to be done to a stream, for the report."""
+    if isinstance(carrier, Copier):
+        if carrier.repaired:
+            yield f"stream {index}: {carrier.repaired} damaged timestamps were mended"
+        if carrier.jumps:
+            yield f"stream {index}: its clock was set back {carrier.jumps} times; the parts follow each other now"
+    elif carrier.damaged:
+        yield f"stream {index}: {carrier.damaged} packets could not be converted and are left out"

@@ -84,7 +84,7 @@ def color_of(frame: av.VideoFrame, layout: PixelLayout, codec: str, siting: Siti
         # computer RGB is full range unless tagged otherwise
         return ColorSpec(0, frame.color_range != 1, int(frame.color_primaries), int(frame.color_trc))
     if layout.kind == "gray" and frame.color_range == 0:
-        full = codec in ("png", "gif", "bmp", "tiff", "webp")
+        full = codec not in ("h264", "hevc")  # untagged gray is full range to FFmpeg, but for those two standards
     if matrix in (0, 2, 3):  # identity on YUV planes is a broken tag; 2 and 3 say nothing
         matrix, guessed = (1 if frame.height >= 720 else 6), True
     center = codec in _JPEG_SITED and layout.log2_chroma_w == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import av
@@ -17,8 +19,9 @@ from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
 from vsr.frames import FrameFormat, StreamInfo, VideoInfo
+from vsr.media.decoder import Decoder, salvaged_packets
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout
-from vsr.media.source import Pipe, open_input, source_name
+from vsr.media.source import Pipe, exact, exact_or, open_input, reason, source_name
 
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _FIRST_FRAME_PACKETS = 2000  # a stream whose first 2,000 packets hold no picture is not worth waiting for
@@ -48,24 +51,14 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
 
 
 def _first_frame(container: InputContainer, video: VideoStream, name: str) -> av.VideoFrame:
+    decoder = Decoder(video)
     try:
-        for frame in decode_packets(container, video):
-            return frame
+        for packet in islice(salvaged_packets(container.demux(video), video), _FIRST_FRAME_PACKETS):
+            for frame in decoder.decode(packet):
+                return frame
     except av.error.FFmpegError as exc:
-        raise DecodeError(f"{name}: its {video.codec_context.name} video cannot be decoded: {exc.strerror}") from exc
-    raise DecodeError(
-        f"{name}: not one frame of its {video.codec_context.name} video can be decoded: the file is damaged or cut short"
-    )
-
-
-def decode_packets(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
-    for count, packet in enumerate(container.demux(video)):
-        if count > _FIRST_FRAME_PACKETS:
-            return
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            continue  # a damaged packet costs its own frame only
+        raise DecodeError(f"{name}: its {video.codec_context.name} video cannot be decoded: {reason(exc)}") from exc
+    raise DecodeError(f"{name}: not one frame of its {video.codec_context.name} video can be decoded: it is damaged or cut short")
 
 
 def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFrame, name: str) -> VideoInfo:
@@ -74,8 +67,9 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
     layout = planar_layout(pix_fmt)
     assert layout is not None and video.time_base is not None
     rate = video.guessed_rate or video.average_rate
+    facts = side_data(frame)
     duration = _duration(container, video)
-    frames = video.frames or (round(duration * float(rate)) if duration and rate else 0)
+    frames = video.frames or (round(duration * float(exact(rate))) if duration and rate else 0)
     return VideoInfo(
         source=name,
         container=container.format.name,
@@ -83,12 +77,12 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         codec=context.name,
         pix_fmt=frame.format.name,
         format=FrameFormat(frame.width, frame.height, layout, color_of(frame, layout, context.name)),
-        time_base=video.time_base,
+        time_base=exact(video.time_base),
         start_pts=frame.pts if frame.pts is not None else 0,
-        rate=rate,
+        rate=exact(rate) if rate else None,
         duration=duration,
         frames=frames,
-        sar=video.sample_aspect_ratio or Fraction(1),
+        sar=exact_or(video.sample_aspect_ratio, Fraction(1)),
         rotation=frame.rotation,
         display_matrix=display_matrix(frame),
         interlaced=frame.interlaced_frame,
@@ -97,6 +91,7 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         streams=tuple(stream_info(s) for s in container.streams),
         chapters=len(container.chapters()),
         metadata=tuple(container.metadata.items()),
+        warnings=tuple(_losses(frame, facts)),
     )
 
 
@@ -105,7 +100,7 @@ def _zero(container: InputContainer) -> Fraction:
     if not _FLOATING_START & set(container.format.name.split(",")):
         return Fraction(0)
     starts = [
-        s.start_time * s.time_base
+        s.start_time * exact(s.time_base)
         for s in container.streams
         if s.type in ("video", "audio") and s.start_time is not None and s.time_base
     ]
@@ -114,8 +109,27 @@ def _zero(container: InputContainer) -> Fraction:
 
 def _duration(container: InputContainer, video: VideoStream) -> float | None:
     if video.duration is not None and video.time_base is not None:
-        return float(video.duration * video.time_base)
+        return float(video.duration * exact(video.time_base))
     return container.duration / av.time_base if container.duration else None
+
+
+def _losses(frame: av.VideoFrame, facts: dict[str, bytes]) -> Iterator[str]:
+    """What the first frame carries that this version does not carry on: said, never silent."""
+    names = {
+        "MASTERING_DISPLAY_METADATA": "mastering display",
+        "CONTENT_LIGHT_LEVEL": "content light level",
+        "DYNAMIC_HDR_PLUS": "HDR10+",
+        "DOVI_METADATA": "Dolby Vision",
+        "DOVI_RPU_BUFFER": "Dolby Vision",
+        "A53_CC": "closed captions",
+        "S12M_TIMECODE": "timecode in the picture data",
+        "AFD": "active format description",
+    }
+    lost = dict.fromkeys(text for key, text in names.items() if key in facts)
+    if lost:
+        yield f"the film's {', '.join(lost)} metadata is not carried over yet; colour tags are"
+    if frame.interlaced_frame:
+        yield "the film is interlaced and is upscaled as it is: deinterlace it first, or combing is enlarged"
 
 
 def stream_info(stream: Stream) -> StreamInfo:
@@ -145,7 +159,11 @@ def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
     """Every side data of a frame, by its type's name. (Iterating the container gives values in PyAV 18 and keys in 19.)"""
     held: Any = frame.side_data  # the stubs know it as a mapping of motion vectors only
     items = (held[i] for i in range(len(held)))
-    return {item.type.name: bytes(item) for item in items}
+    found: dict[str, bytes] = {}
+    for item in items:
+        with suppress(ValueError):  # a kind that this PyAV has no name for
+            found[item.type.name] = bytes(item)
+    return found
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:

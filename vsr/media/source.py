@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import av.error
@@ -24,14 +27,16 @@ class Pipe:
     """A forward-only stream that remembers what was read until `rewind`, so that it can be probed and then read again.
 
     Both readings see the same bytes from the first one on; memory holds what probing read (a few megabytes), no more.
-    `head` is that first part again, headers included, for whoever needs the description of the streams later.
+    `head` is that first part again, headers included, for whoever needs the description of the streams later. A read that waits
+    for a stalled writer ends soon after `stop`.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._head = bytearray()
         self._position = 0
         self._recording = True
+        self._stopped = False
 
     def head(self) -> BytesIO:
         """The bytes that probing read."""
@@ -42,21 +47,34 @@ class Pipe:
         self._position = 0
         self._recording = False
 
+    def stop(self) -> None:
+        """Makes every read, also one that is waiting in another thread, return the end of the stream."""
+        self._stopped = True
+
     def read(self, size: int) -> bytes:
         if self._position < len(self._head):
             chunk = bytes(self._head[self._position : self._position + size])
             self._position += len(chunk)
             return chunk
-        chunk = self._stream.read(size)
+        chunk = self._wait_and_read(size)
         if self._recording:
             self._head += chunk
             self._position += len(chunk)
         return chunk
 
+    def _wait_and_read(self, size: int) -> bytes:
+        while os.name == "posix" and not self._stopped:  # elsewhere select knows no pipes: the read just waits
+            if select.select([self._descriptor], [], [], WAKE_SECONDS)[0]:
+                break
+        return b"" if self._stopped else os.read(self._descriptor, size)
+
+
+WAKE_SECONDS = 0.5
+
 
 def standard_input() -> Pipe:
     """Standard input as a source."""
-    return Pipe(sys.stdin.buffer)
+    return Pipe(sys.stdin.fileno())
 
 
 @contextmanager
@@ -74,6 +92,16 @@ def open_input(source: str | Pipe | BytesIO) -> Iterator[InputContainer]:
         yield container
     finally:
         container.close()
+
+
+def exact(value: Any) -> Fraction:
+    """PyAV's rationals as fractions: 18 gives `Fraction`, 19 a type of its own that rounds."""
+    return Fraction(value.numerator, value.denominator)
+
+
+def exact_or(value: Any, default: Fraction) -> Fraction:
+    """The same for a field that may be unset (None in PyAV 18, 0/1 or x/0 in 19)."""
+    return exact(value) if value else default
 
 
 def library_versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from vsr.media.codecs import suffix_of
-from vsr.media.probe import stream_info
+from vsr.media.probe import ATTACHED_PICTURE, stream_info
 from vsr.media.source import OPEN_OPTIONS
 from vsr.plan import StreamPlan
 
@@ -40,8 +40,9 @@ def _plan_stream(stream: Stream, muxer: str, container: InputContainer) -> Strea
     info = stream_info(stream)
     if (stream.type == "attachment" or info.cover) and muxer == "matroska" and _attachable(stream):
         return StreamPlan(info.index, "attach")
-    if stream.type == "data" and info.codec == "bin_data" and container.chapters():
-        return StreamPlan(info.index, "drop")  # QuickTime's chapter track: the chapters themselves are carried
+    if stream.type == "data" and ((info.codec == "bin_data" and container.chapters()) or "timecode" in stream.metadata):
+        # QuickTime's chapter and timecode tracks: the muxer makes its own from the chapters and from the film's tag
+        return StreamPlan(info.index, "drop")
     if stream.type != "attachment" and _carries(muxer, stream):
         return StreamPlan(info.index, "copy")
     missing = _missing(muxer, stream)
@@ -114,6 +115,11 @@ def kept_tags(metadata: dict[str, str]) -> dict[str, str]:
 
 def kept_global_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in metadata.items() if k.lower() not in _STALE_GLOBAL}
+
+
+def is_picture(stream: Stream) -> bool:
+    """Cover art."""
+    return bool(stream.disposition & ATTACHED_PICTURE)
 
 
 def attach(out: OutputContainer, stream: Stream, picture: bytes | None) -> None:

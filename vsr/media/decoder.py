@@ -1,0 +1,109 @@
+"""Packets of the film in, frames out: damage costs as few frames as it must, and alpha is decoded where it is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import av.error
+from av.codec.context import CodecContext
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+# FFmpeg's own VP8 and VP9 decoders drop the alpha that Matroska keeps beside the picture; libvpx reads it.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_TAIL_PACKETS = 1000  # since the last key frame: enough for every usual group of pictures, and bounded
+
+
+class Decoder:
+    """Decodes one video stream. `corrupt_packets` counts what the decoder refused.
+
+    With frame threads an error near the end of a file makes the decoder drop good frames that it had finished: so the packets
+    since the last key frame are kept, and where frames are missing at the end, they are decoded once more by a single thread.
+    """
+
+    def __init__(self, video: VideoStream) -> None:
+        self.corrupt_packets = 0
+        self._context = alpha_context(video) or video.codec_context
+        if self._context is video.codec_context:
+            video.thread_type = "AUTO"
+        self._name = self._context.name
+        self._video = video
+        self._tail: list[Packet[VideoStream]] = []
+        self._sent = self._received = 0
+        self._last_pts: int | None = None
+
+    def decode(self, packet: Packet[VideoStream]) -> Iterator[av.VideoFrame]:
+        """Frames that are complete with this packet; an empty packet ends the stream."""
+        if packet.size == 0:
+            yield from self._counted(self._attempt(self._context, None))
+            yield from self._again()
+            return
+        if packet.is_keyframe:
+            self._tail.clear()
+        if len(self._tail) < _TAIL_PACKETS:
+            self._tail.append(packet)
+        self._sent += not packet.is_discard
+        yield from self._counted(self._attempt(self._context, packet))
+
+    def _attempt(self, context: VideoCodecContext, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        try:
+            return context.decode(packet)
+        except av.error.InvalidDataError:
+            self.corrupt_packets += 1
+        except EOFError:
+            pass  # drained already
+        return []
+
+    def _counted(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for frame in frames:
+            self._received += 1
+            if frame.pts is not None:
+                self._last_pts = frame.pts
+            yield frame
+
+    def _again(self) -> Iterator[av.VideoFrame]:
+        """The tail once more, where the threads lost some of it."""
+        if self._received >= self._sent or self._last_pts is None or len(self._tail) == _TAIL_PACKETS:
+            return
+        context = CodecContext.create(self._name, "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = self._video.codec_context.extradata
+        context.thread_count = 1
+        last = self._last_pts
+        for packet in [*self._tail, None]:
+            for frame in self._attempt(context, packet):
+                if frame.pts is not None and frame.pts > last:
+                    yield from self._counted([frame])
+
+
+def alpha_context(video: VideoStream) -> VideoCodecContext | None:
+    """A decoder that sees the alpha channel of a WebM film; None where there is none to see."""
+    name = _ALPHA_DECODERS.get(video.codec_context.name)
+    if name is None or video.metadata.get("alpha_mode") != "1":
+        return None
+    context = CodecContext.create(name, "r")
+    assert isinstance(context, VideoCodecContext)
+    return context
+
+
+def flush_packet(video: VideoStream) -> Packet[VideoStream]:
+    """What a demuxer gives at the end of a stream."""
+    packet: Any = Packet()
+    packet.stream = video
+    return packet  # type: ignore[no-any-return]
+
+
+def salvaged_packets(packets: Iterator[Any], video: VideoStream) -> Iterator[Any]:
+    """Packets up to the end, or up to where reading breaks off, which ends the film like a cut file does: flushed either way."""
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            yield flush_packet(video)
+            return
+        yield packet
