@@ -15,7 +15,7 @@ LAYERS: tuple[set[str], ...] = (
     {"color", "resample", "scenes", "metrics", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
-    {"measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "train"},
+    {"losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "train"},
     {"jobs", "bench"},
     {"cli", "__main__"},
 )
@@ -25,9 +25,9 @@ ALLOWED = {
     "config": {"errors"},
     "plan": {"config", "frames", "errors"},
     "journal": {"plan", "errors"},
-    "planning": {"measure", "outputs"},
+    "planning": {"losses", "measure", "outputs"},
     "stills": {"planning", "report"},
-    "estimate": {"measure", "outputs", "planning", "pipeline"},
+    "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},
     "pipeline": {"planning", "report", "stills"},
     "__main__": {"cli"},
 }

@@ -154,7 +154,8 @@ def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
         process = subprocess.Popen([*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             _, said = process.communicate(timeout=chance.uniform(0.3, 1.0) * took)
-            assert process.returncode == 0, said
+            # a kill between the last clean-up and the end of the process leaves a finished job
+            assert process.returncode == 0 or b"exists already" in said, said
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

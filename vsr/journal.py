@@ -117,6 +117,13 @@ class Journal:
             if path.name != LOCK:
                 path.unlink()
 
+    def remove(self) -> None:
+        """Cleans up after the job, its last mark last: a kill in between must not look like work that is yet to do."""
+        last = (FINAL, LOCK)
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.name in last):
+            path.unlink(missing_ok=True)
+        self.folder.rmdir()
+
     def drop_parts(self) -> None:
         """Removes what was being written."""
         for path in self.folder.glob("*.part"):

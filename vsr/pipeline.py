@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -273,7 +273,8 @@ def work_folder(draft: Draft) -> Iterator[Journal]:
             _kept(journal)
             raise
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # the result is there; a folder that cannot be removed does not spoil it
+                journal.remove()
 
 
 def _kept(journal: Journal) -> str:

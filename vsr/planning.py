@@ -15,6 +15,7 @@ from vsr.engine.precision import resolve_device, resolve_precision, resolve_thre
 from vsr.errors import ConfigError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
+from vsr.losses import container_warnings, size_warnings, stream_warnings
 from vsr.measure import model_fps
 from vsr.media.convert import rehearse
 from vsr.media.decode import trimmed
@@ -120,9 +121,9 @@ def make_plan(draft: Draft) -> Plan:
             *info.warnings,
             *spec.warnings,
             *losses,
-            *_size_warnings(draft.width, draft.height, target),
-            *_stream_warnings(info, streams),
-            *_container_warnings(info, draft.container),
+            *size_warnings(draft.width, draft.height, target),
+            *stream_warnings(info, streams),
+            *container_warnings(info, draft.container),
         ),
     )
     return replace(plan, segments=_segments(draft, plan)) if draft.segmented else plan
@@ -222,43 +223,3 @@ def _encoder_threads(config: UpscaleConfig, spec: ModelSpec) -> int:
     cores = resolve_threads(None)
     on_cpu = resolve_device(config.device).type == "cpu"
     return max(1, cores // 4) if on_cpu and spec.mflop_per_pixel > CHEAP_MFLOP_PER_PIXEL else cores
-
-
-def _size_warnings(width: int, height: int, target: FrameFormat) -> tuple[str, ...]:
-    if (width, height) == (target.width, target.height):
-        return ()
-    return (f"{width}x{height} becomes {target.width}x{target.height}: chroma planes need whole samples",)
-
-
-def _stream_warnings(info: VideoInfo, streams: tuple) -> tuple[str, ...]:  # type: ignore[type-arg]
-    named = {s.index: s for s in info.streams}
-    verbs = {"convert": "is converted to {codec}", "drop": "is left out"}
-    return tuple(
-        f"{named[p.index]} {verbs[p.action].format(codec=p.codec)}: {p.reason}" for p in streams if p.action in verbs and p.reason
-    )
-
-
-# What the mp4 muxer writes; mov and the others keep any tag.
-MP4_TAGS = frozenset(
-    {
-        "title", "artist", "album_artist", "composer", "album", "date", "year", "comment", "genre", "copyright", "grouping", "lyrics",
-        "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "media_type", "hd_video", "gapless_playback",
-        "compilation", "creation_time", "location", "encoder", "major_brand", "minor_version", "compatible_brands", "timecode",
-        "season_number", "episode_sort", "sort_name", "sort_artist", "sort_album", "sort_album_artist", "sort_composer", "sort_show",
-        "rating", "author", "performer",
-    }
-)  # fmt: skip
-
-
-def _container_warnings(info: VideoInfo, container: str) -> Iterator[str]:
-    """What the container itself cannot say about the film."""
-    if container in (IMAGES, Y4M):
-        if info.display_matrix is not None:
-            yield f"{'images' if container == IMAGES else 'y4m'} hold no rotation: turn the result by {info.rotation} degrees"
-        return
-    if container == "mpegts" and info.display_matrix is not None:
-        yield f".ts holds no rotation (.mp4, .mov and .mkv do): the film will stand turned by {info.rotation} degrees"
-    if container == "mp4":
-        lost = sorted(key for key, _ in info.metadata if key.lower().split("-")[0] not in MP4_TAGS)
-        if lost:
-            yield f".mp4 holds no tags of the names {', '.join(lost[:6])} (.mov and .mkv do)"

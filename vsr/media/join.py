@@ -209,6 +209,7 @@ class Joiner:
         self._carriers: dict[int, Carrier] = {}
         self._spool = spool
         self._waiting: Routed | None = None
+        self._growing = True  # more may come into the spool as long as the film goes on
 
     def open(self, add_film: Callable[[], VideoStream]) -> None:
         """Adds every stream, tags and chapters."""
@@ -229,6 +230,7 @@ class Joiner:
             packet.stream = self.film
             self.out.mux_one(packet)
             self.report.frames += 1
+        self._growing = False
         self._write_others(None)
         for carrier in self._carriers.values():
             self.out.mux(list(carrier.flush()))
@@ -290,7 +292,7 @@ class Joiner:
         """(seconds, writer) for each packet of the other streams; None: nothing more yet from a spool that is still growing."""
         if not self._carriers:
             return
-        for item in read_spool(self._spool, follow=True) if self._spool else self._demuxed(others):
+        for item in read_spool(self._spool, lambda: self._growing) if self._spool else self._demuxed(others):
             if item is None:
                 yield None
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,10 +45,10 @@ class Spool:
         self._file.close()
 
 
-def read_spool(path: Path, *, follow: bool = False) -> Iterator[tuple[int, Packet[Stream]] | None]:
+def read_spool(path: Path, growing: Callable[[], bool] = bool) -> Iterator[tuple[int, Packet[Stream]] | None]:
     """(stream index, packet) in the order in which they came.
 
-    With `follow` the file may still be growing: None means "nothing more yet", and going on is allowed.
+    While the file is `growing`, None means "nothing more yet", and going on is allowed.
     """
     with path.open("rb") as file:
         while True:
@@ -58,7 +58,7 @@ def read_spool(path: Path, *, follow: bool = False) -> Iterator[tuple[int, Packe
             payload = file.read(size)
             if len(head) == _RECORD.size and len(payload) == size:
                 yield _packet(head, payload)
-            elif follow:
+            elif growing():
                 file.seek(start)
                 yield None
             else:
