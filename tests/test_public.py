@@ -67,7 +67,7 @@ def test_neither_the_import_nor_the_command_line_loads_torch_or_av(statement: st
 def test_every_option_of_upscale_has_a_field_and_every_field_an_option() -> None:
     """`vsr upscale` and the API do the same, under the same names; what is only said or shown is the command line's own."""
     shown = {"dry_run", "json_file", "progress", "verbose", "quiet", "log"}
-    renamed = {"encoder_options": "options", "no_verify": "verify"}
+    renamed = {"encoder_options": "options", "no_verify": "verify", "no_resume": "resume"}
     options = {str(p.name) for p in cli.commands["upscale"].params} - shown
     fields = {*UpscaleConfig.__dataclass_fields__, *EncodeConfig.__dataclass_fields__} - {"encode"}
     assert {renamed.get(name, name) for name in options} == fields

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ def test_segments_are_about_as_long_as_asked(pts: tuple[int, ...], seconds: floa
     for segment in cut(pts, base, seconds, lambda p: None)[:-1]:
         assert segment.stop is not None
         first = segment.start if segment.start is not None else pts[0]
-        gap = max((b - a for a, b in zip(pts, pts[1:], strict=False)), default=0)
+        gap = max((b - a for a, b in pairwise(pts)), default=0)
         assert segment.stop - first <= 2 * (length + gap)
 
 

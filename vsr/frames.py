@@ -170,6 +170,7 @@ class VideoInfo:
     `time_base` is the unit of every pts of the main stream; `rate` is the nominal frame rate (a hint, never a clock);
     `frames` is what the container claims or an estimate from duration and rate (0 = unknown);
     `display_matrix` are the nine 16.16 fixed-point integers of the container's rotation/flip (None = upright);
+    `clock` says which of the file's times are the frames' own: "pts", or "dts" where the container stores no display times.
     `zero` is the seconds that are subtracted from every stream (transport streams start anywhere).
     """
 
@@ -189,6 +190,7 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     interlaced: bool = False
     hdr: tuple[str, ...] = ()
+    clock: Literal["pts", "dts"] = "pts"
     zero: Fraction = Fraction(0)
     streams: tuple[StreamInfo, ...] = ()
     chapters: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ from vsr.errors import ConfigError, UsageError
 STDIO = "-"
 KEPT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
 MAX_SIDE = 65_536
+LONGEST_NAME = 240  # bytes: file systems allow 255, and the unfinished file carries a few more
 
 
 def target_size(config: UpscaleConfig, width: int, height: int) -> tuple[int, int]:
@@ -25,7 +27,7 @@ def target_size(config: UpscaleConfig, width: int, height: int) -> tuple[int, in
         scale = Fraction(config.scale if config.scale is not None else 4.0).limit_denominator(10_000)
         target = (_half_up(width * scale), _half_up(height * scale))
     if max(target) > MAX_SIDE:
-        raise ConfigError(f"{target[0]}x{target[1]} is beyond {MAX_SIDE} pixels a side: ask for a smaller --scale or --size")
+        raise UsageError(f"{target[0]}x{target[1]} is beyond {MAX_SIDE} pixels a side: ask for a smaller --scale or --size")
     return target
 
 
@@ -64,7 +66,13 @@ def default_suffix(source: str) -> str:
 
 def require_free(path: Path, source: str, overwrite: bool) -> None:
     """Refuses an output that is the input, that exists without --overwrite, or whose folder is not there."""
-    if path.exists():
+    try:
+        there = path.exists()
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be used as a name: {exc.strerror}; choose another with -o") from exc
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise ConfigError(f"{path}: the name is too long; choose a shorter one with -o")
+    if there:
         if Path(source).exists() and path.samefile(source):
             raise ConfigError(f"{path}: the output is the input itself; choose another name with -o")
         if path.is_dir():

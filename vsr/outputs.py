@@ -13,9 +13,9 @@ from vsr.frames import VideoInfo
 from vsr.journal import Journal
 from vsr.media.codecs import MUXERS
 from vsr.media.encode import Y4M
-from vsr.media.framefiles import IMAGES
+from vsr.media.framefiles import IMAGES, timestamps_path
 from vsr.media.images import is_image
-from vsr.media.sequences import is_pattern, sequence_path
+from vsr.media.sequences import existing_numbers, is_pattern, sequence_path
 from vsr.names import STDIO, default_output, default_suffix, require_free, size_label
 
 
@@ -30,12 +30,13 @@ def muxer_of(output: str) -> str:
 def work_dir(config: UpscaleConfig, output: str) -> Path:
     """The hidden folder for unfinished work: beside the output, in --work-dir, or a temporary place for a pipe's."""
     path = Path(output)
+    name = path.name if len(os.fsencode(path.name)) <= 200 else blake2b(os.fsencode(path.name), digest_size=16).hexdigest()
     if output == STDIO:
         return (config.work_dir or Path(gettempdir())) / f".stdout-{os.getpid()}.vsr"
     if config.work_dir is None:
-        return path.parent / f".{path.name}.vsr"
+        return path.parent / f".{name}.vsr"
     # outputs of several folders may have one name
-    return config.work_dir / f".{path.name}.{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}.vsr"
+    return config.work_dir / f".{name}.{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}.vsr"
 
 
 def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
@@ -52,13 +53,15 @@ def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: in
     else:
         output = config.output
     if is_pattern(output) and is_image(output):
-        if sequence_path(output, 1).exists() and not config.overwrite:
-            raise ConfigError(
-                f"{sequence_path(output, 1)}: exists already; add --overwrite to replace it, or choose another pattern with -o"
-            )
+        taken = [*existing_numbers(output).values(), timestamps_path(output)]
+        if (found := [path for path in taken if path.exists()]) and not config.overwrite:
+            raise ConfigError(f"{found[0]}: exists already; add --overwrite to replace it, or choose another pattern with -o")
         container, path = IMAGES, sequence_path(output, 1)
     else:
         container, path = muxer_of(output), Path(output)
+        if path.is_symlink():  # written through, as every program does
+            path = path.resolve()
+            output = str(path)
     finished = Journal(work_dir(config, output)).crowned(path)  # killed just before it could clean up
     require_free(path, config.source, config.overwrite or container == IMAGES or finished)
     if not os.access(path.parent, os.W_OK):

@@ -12,7 +12,7 @@ from typing import Any
 from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.memory import budget_bytes, choose_tile
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, UsageError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
 from vsr.losses import container_warnings, size_warnings, stream_warnings
@@ -25,7 +25,7 @@ from vsr.media.framefiles import IMAGES, sequence_info
 from vsr.media.index import build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
-from vsr.media.source import Pipe, library_versions, open_input, standard_input
+from vsr.media.source import Pipe, library_versions, named_pipe, open_input, standard_input
 from vsr.media.streams import plan_streams
 from vsr.models.spec import Generator, ModelSpec
 from vsr.models.weights import load
@@ -126,13 +126,17 @@ def make_plan(draft: Draft) -> Plan:
             *container_warnings(info, draft.container),
         ),
     )
-    return replace(plan, segments=_segments(draft, plan)) if draft.segmented else plan
+    return _cut(draft, plan) if draft.segmented else plan
 
 
-def _segments(draft: Draft, plan: Plan) -> tuple[Segment, ...]:
+def _cut(draft: Draft, plan: Plan) -> Plan:
+    """The plan with its film cut into segments."""
     assert isinstance(draft.source, str)
     index = build_index(draft.source, draft.info)
-    pts = index.between(plan.start, plan.stop)
+    info = replace(plan.info, clock=index.clock, start_pts=index.pts[0])
+    start, stop = trimmed(info, draft.config.start, draft.config.duration)
+    plan = replace(plan, info=info, start=start, stop=stop)
+    pts = index.between(start, stop)
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
     seconds = draft.config.segment
@@ -143,12 +147,17 @@ def _segments(draft: Draft, plan: Plan) -> tuple[Segment, ...]:
         seconds = auto_seconds(pts, draft.info.time_base, rate) if rate else float(SHORTEST_SECONDS)
     if seconds and not index.exact:
         seconds = max(seconds, float((pts[-1] - pts[0]) * draft.info.time_base) / FEW_SEGMENTS)
-    return cut(pts, draft.info.time_base, seconds, index.entry_before, plan.start, plan.stop)
+    return replace(plan, segments=cut(pts, info.time_base, seconds, index.entry_before, start, stop))
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:
     if config.source == STDIO:
         pipe = standard_input()
+        return pipe, probe(pipe)
+    if not config.source:
+        raise UsageError("INPUT is empty: name a file, a folder, a pattern, or - for standard input")
+    if Path(config.source).is_fifo():
+        pipe = named_pipe(config.source)
         return pipe, probe(pipe)
     if is_pattern(config.source) and not Path(config.source).exists():
         return config.source, sequence_info(config.source, config.fps)
@@ -170,7 +179,7 @@ def _encoding(
         )
     if config.output == STDIO and config.encode.codec == "auto":
         return raw_encoding(info, width, height, y4m=container == Y4M)
-    codec = choose_codec(config.encode, info, container, width)
+    codec = choose_codec(config.encode, info, container, width, height)
     chosen = choose_encoding(config.encode, codec, info, width, height, _encoder_threads(config, spec))
     try_encoder(chosen[0], chosen[1])
     return chosen

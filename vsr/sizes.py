@@ -27,6 +27,6 @@ def require_room(plan: Plan, frames: int) -> None:
     free = shutil.disk_usage(Path(plan.work_dir).parent).free
     if needed / 3 > free:
         raise ConfigError(
-            f"{plan.output}: work and result need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            f"{plan.output}: work and result need about {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free; "
             "make room, choose another place with -o and --work-dir, or a higher --crf"
         )

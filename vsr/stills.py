@@ -57,6 +57,9 @@ class _Batch:
     def __init__(
         self, config: UpscaleConfig, output: str, targets: dict[Path, Path], notes: list[str], on_progress: OnProgress | None
     ) -> None:
+        sources = {source.resolve() for source in targets}
+        if mine := [t for t in targets.values() if t.resolve() in sources]:
+            raise ConfigError(f"{mine[0]}: the output is an input itself; choose another place with -o")
         existing = [t for t in targets.values() if t.exists()]
         if existing and not config.overwrite:
             raise ConfigError(f"{existing[0]}: exists already; add --overwrite to replace it, or choose another place with -o")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsr.cli.console import Console, plain, progress_shown, write_json
+from vsr.cli.console import Console, plain, progress_shown, require_writable, write_json
 from vsr.errors import UsageError, VsrError
 from vsr.names import STDIO
 
@@ -28,6 +28,7 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
     console = Console(quiet=options["quiet"], verbose=options["verbose"], log=options["log"], to_stderr=to_stderr)
     if config.output == target == STDIO:
         raise UsageError("--json - and -o - both want standard output: give one of them a file")
+    require_writable(target)
     try:
         if options["dry_run"]:
             dry_run(console, config, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,10 +34,15 @@ class Console:
                 raise ConfigError(f"--log {log}: cannot be written: {exc.strerror}") from exc
 
     def say(self, text: str, *, err: bool = False) -> None:
-        if self._log is not None:
-            print(text, file=self._log, flush=True)
-        if not self.quiet:
-            click.echo(text, err=err or self._to_stderr)
+        try:
+            if self._log is not None:
+                print(text, file=self._log, flush=True)
+            if not self.quiet:
+                click.echo(text, err=err or self._to_stderr)
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise ConfigError(f"what is said cannot be written: {exc.strerror}") from exc
 
     def warn(self, text: str) -> None:
         self.say(f"warning: {text}", err=True)
@@ -60,6 +66,15 @@ def write_json(target: str | None, command: str, status: str, warnings: list[str
         Path(target).write_text(text + "\n", encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"--json {target}: cannot be written: {exc.strerror}") from exc
+
+
+def require_writable(target: str | None) -> None:
+    """Refuses a report that could not be written, before the work is done."""
+    if target in (None, "-"):
+        return
+    path = Path(str(target))
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--json {target}: cannot be written there; choose another file")
 
 
 def plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ import click
 
 from vsr import __version__
 from vsr.config import EncodeConfig, UpscaleConfig
-from vsr.errors import Interrupted, VsrError
+from vsr.errors import VsrError
 from vsr.names import parse_scale
 
 PROGRAM = "vsr"
@@ -25,6 +26,8 @@ def main() -> NoReturn:
     # (0.95 against 3.7 fps, docs/lab.md). It is read when torch is loaded, so it must be said before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
+    if os.environ.get("VSR_DEBUG") != "1":
+        warnings.simplefilter("ignore")  # what libraries tell their callers; ours are said by name
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
@@ -32,10 +35,9 @@ def main() -> NoReturn:
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
-    except (KeyboardInterrupt, click.Abort) as exc:
+    except (Stopped, KeyboardInterrupt, click.Abort) as exc:
         # A second Ctrl-C leaves the thread that computes a frame behind; leaving the process this way does not wait for it.
-        kept = str(exc.__cause__ or exc) if isinstance(exc.__cause__, Interrupted) or isinstance(exc, Interrupted) else ""
-        click.echo(f"{PROGRAM}: interrupted; {kept or 'nothing is left behind'}", err=True)
+        click.echo(f"{PROGRAM}: interrupted; {str(exc) or 'nothing is left behind'}", err=True)
         sys.stdout.flush()
         os._exit(130)
     except VsrError as exc:
@@ -61,6 +63,11 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def is_number(text: str) -> bool:
+    """Plain decimal digits; Python would also take other scripts' and superscripts for digits."""
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 class Size(click.ParamType[tuple[int, int]]):
     """WIDTHxHEIGHT."""
 
@@ -70,7 +77,7 @@ class Size(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         width, _, height = str(value).lower().partition("x")
-        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        if not (is_number(width) and is_number(height) and int(width) and int(height)):
             self.fail(f"{value!r} is not WIDTHxHEIGHT, as in 3840x2160", param, ctx)
         return int(width), int(height)
 
@@ -81,10 +88,13 @@ class Time(click.ParamType[float]):
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        parts = str(value).split(":")
         try:
             seconds = 0.0
-            for part in str(value).split(":"):
+            for part in parts:
                 seconds = seconds * 60 + float(part)
+                if float(part) < 0 or len(parts) > 3:
+                    raise ValueError
         except ValueError:
             self.fail(f"{value!r} is no time: give seconds or HH:MM:SS", param, ctx)
         if not 0 <= seconds < 1e9:
@@ -115,12 +125,28 @@ class NumberOr(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value in self.words:
             return value
-        if not str(value).isdigit() or int(value) < 1:
-            self.fail(f"{value!r}: give a number from 1 up{', or ' if self.words else ''}{' or '.join(self.words)}", param, ctx)
+        if not is_number(str(value)) or not 1 <= int(value) <= 65536:
+            self.fail(
+                f"{value!r}: give a number from 1 to 65536{', or ' if self.words else ''}{' or '.join(self.words)}", param, ctx
+            )
         return int(value)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Stopped(Exception):
+    """Ctrl-C on its way past click, which would print an empty line."""
+
+
+class Program(click.Group):
+    """The commands; an interrupt leaves them as `Stopped`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            raise Stopped(str(exc)) from exc
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Video super-resolution that keeps every frame, timestamp, stream and tag.

@@ -15,13 +15,16 @@ class Clock:
     def __init__(self, info: VideoInfo) -> None:
         self._step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
         self._second = round(1 / info.time_base)
+        self._decode_times = info.clock == "dts"
         self._last: int | None = None
         self._offset = 0
         self.invented = 0
         self.jumps = 0
 
-    def tick(self, pts: int | None) -> int:
+    def tick(self, pts: int | None, dts: int | None) -> int:
+        """The time of the next frame in display order, from what the file says of it."""
         last = self._last
+        pts = dts if self._decode_times and dts is not None else pts
         if pts is None:
             self.invented += 1
             time = 0 if last is None else last + self._step

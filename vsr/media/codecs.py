@@ -51,11 +51,11 @@ CODECS: dict[str, CodecFacts] = {
     ),
     # SVT-AV1's 8 costs about what x264's medium does
     "av1": CodecFacts(
-        "libsvtav1", ISO_MUXERS | {"matroska", "webm", "nut"}, crf=(28, 0, 63),
+        "libsvtav1", frozenset({"mp4", "matroska", "webm", "nut"}), crf=(28, 0, 63),
         presets=_presets("preset", (12, 11, 10, 9, 9, 8, 6, 4, 2, 1)), numbered=True,
     ),
     "vp9": CodecFacts(
-        "libvpx-vp9", ISO_MUXERS | {"matroska", "webm", "nut"}, crf=(24, 0, 63),
+        "libvpx-vp9", frozenset({"mp4", "matroska", "webm", "nut"}), crf=(24, 0, 63),
         presets=_presets("cpu-used", (8, 7, 6, 5, 4, 3, 2, 1, 0, 0)), numbered=True, fixed={"row-mt": "1", "b": "0"}, alpha=True,
     ),
     "prores": CodecFacts("prores_ks", frozenset({"mov", "matroska"}), fixed={"vendor": "apl0"}, alpha=True),

@@ -120,7 +120,7 @@ class Reader:
     def times(self) -> Iterator[tuple[int, bool]]:
         """(pts, whether it is a key frame) of every frame, without its planes."""
         for frame in self._decoded():
-            pts = self._clock.tick(frame.pts)
+            pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
             yield pts, bool(frame.key_frame)
 
@@ -135,7 +135,7 @@ class Reader:
     def _frames(self) -> Iterator[Held]:
         """(pts, duration, planes) of each frame within start and stop."""
         for frame in self._entered():
-            pts = self._clock.tick(frame.pts)
+            pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
             if self._start is not None and pts < self._start:
                 continue

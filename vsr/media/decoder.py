@@ -51,10 +51,12 @@ class Decoder:
     def _attempt(self, context: VideoCodecContext, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
         try:
             return context.decode(packet)
-        except av.error.InvalidDataError:
-            self.corrupt_packets += 1
         except EOFError:
             pass  # drained already
+        except (av.error.MemoryError, av.error.NotImplementedError):
+            raise
+        except av.error.FFmpegError:  # mostly invalid data; libraries behind FFmpeg (zlib, dav1d) have errors of their own
+            self.corrupt_packets += 1
         return []
 
     def _counted(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:

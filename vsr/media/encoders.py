@@ -10,17 +10,21 @@ from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from vsr.config import EncodeConfig
-from vsr.errors import ConfigError, EncodeError
+from vsr.errors import ConfigError, EncodeError, UsageError
 from vsr.frames import ColorSpec, FrameFormat, PixelLayout, VideoInfo
 from vsr.media.codecs import CODECS, X264_PRESETS, CodecFacts, suffix_of, suffixes_for
 from vsr.media.encode import configure
-from vsr.media.pixels import pix_fmt_of, planar_equivalent, planar_layout
+from vsr.media.pixels import make_frame, pix_fmt_of, planar_equivalent, planar_layout
 from vsr.media.source import reason
 from vsr.plan import Encoding
 
+SMALLEST_HEVC = 64  # libx265 corrupts its memory below about that (36x36 and 48x24 did, 70x36 did not)
+# listed by the encoder, refused when it is opened
+_REFUSED = {"libvpx-vp9": {"yuva422p", "yuva444p"}}
 Choice = tuple[Encoding, FrameFormat, tuple[str, ...]]  # the encoder, the format of its frames, what it cannot keep
 
 
@@ -35,7 +39,7 @@ def codec_of(encoder: str) -> str:
     return name
 
 
-def choose_codec(config: EncodeConfig, info: VideoInfo, muxer: str, width: int) -> str:
+def choose_codec(config: EncodeConfig, info: VideoInfo, muxer: str, width: int, height: int) -> str:
     """`--codec auto`: what the source needs and the container can hold. Raises ConfigError where a wish cannot be met."""
     if config.encoder is not None:
         made = codec_of(config.encoder)
@@ -52,7 +56,8 @@ def choose_codec(config: EncodeConfig, info: VideoInfo, muxer: str, width: int) 
         return "vp9"
     if info.format.layout.alpha and muxer in ("mov", "matroska"):
         return "prores" if muxer == "mov" else "ffv1"
-    return "hevc" if wanted_bits(config, info) > 8 or info.hdr or width > 4096 else "h264"
+    small = min(width, height) < SMALLEST_HEVC
+    return "hevc" if (wanted_bits(config, info) > 8 or info.hdr or width > 4096) and not small else "h264"
 
 
 def wanted_bits(config: EncodeConfig, info: VideoInfo) -> int:
@@ -64,6 +69,10 @@ def choose_encoding(config: EncodeConfig, codec: str, info: VideoInfo, width: in
     """The encoder with its options for frames of this size. Raises ConfigError for options that it cannot have."""
     facts = CODECS[codec]
     encoder = config.encoder or facts.encoder
+    if encoder == "libx265" and min(width, height) < SMALLEST_HEVC:
+        raise ConfigError(
+            f"{width}x{height} is too small for {encoder}, which needs {SMALLEST_HEVC} pixels: take another --codec"
+        )
     have = dict(_layouts(encoder))
     warnings: list[str] = []
     layout = _fit_layout(info.format.layout, wanted_bits(config, info), facts, frozenset(have))
@@ -84,6 +93,11 @@ def raw_encoding(info: VideoInfo, width: int, height: int, *, y4m: bool) -> Choi
         color = _fit_color(color, info.format.layout, layout)
         lost = "alpha" if info.format.layout.alpha else "RGB"
         warnings = (f"y4m holds no {lost}: frames become {pix_fmt_of(layout)} (--pipe-format nut keeps it)",)
+    if not y4m and not color.matrix_guessed and layout.kind == "yuv":
+        warnings = (
+            f"raw video in NUT carries no colour tags: matrix {color.matrix}, {'full' if color.full_range else 'limited'} range, "
+            f"primaries {color.primaries}, transfer {color.transfer}; whoever reads it must be told",
+        )
     width, height = fit_size(width, height, layout)
     return Encoding("rawvideo", "rawvideo", pix_fmt_of(layout)), FrameFormat(width, height, layout, color), warnings
 
@@ -104,7 +118,7 @@ def _layouts(encoder: str) -> Iterator[tuple[PixelLayout, str]]:
             layout = planar_layout(planar_equivalent(format.name))
         except (EncodeError, KeyError, StopIteration, ValueError):  # surfaces on a device, floats, depths that we do not have
             continue
-        if layout is not None and not format.name.startswith("yuvj"):
+        if layout is not None and not format.name.startswith("yuvj") and format.name not in _REFUSED.get(encoder, ()):
             yield layout, format.name
 
 
@@ -134,7 +148,7 @@ def _losses(source: PixelLayout, chosen: PixelLayout, bits: int, config: EncodeC
     if source.alpha and not chosen.alpha:
         yield "transparency is lost: .mov with prores, .webm with vp9 and .mkv with ffv1 keep it"
     if chosen.bits < min(source.bits, bits) or (source.bits > chosen.bits and not config.bit_depth):
-        yield f"{source.bits}-bit samples are stored with {chosen.bits} bits: the codec has no more"
+        yield f"{source.bits}-bit samples are stored with {chosen.bits} bits: the encoder has no more"
     if source.kind == "yuv" and (chosen.log2_chroma_w, chosen.log2_chroma_h) != (source.log2_chroma_w, source.log2_chroma_h):
         yield f"chroma sampling changes to {pix_fmt_of(chosen)}: the codec does not take the source's"
     if source.kind == "rgb" and chosen.kind == "yuv":
@@ -156,7 +170,7 @@ def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout
         default, low, high = facts.crf
         crf = default if config.crf is None else config.crf
         if not low <= crf <= high:
-            raise ConfigError(f"--crf {crf}: {codec} takes {low} to {high}")
+            raise UsageError(f"--crf {crf}: {codec} takes {low} to {high}")
         options |= {"crf": str(crf)} if ours else _foreign_quality(encoder, crf, warnings)
     elif config.crf is not None:
         warnings.append(f"--crf is ignored: {codec} has no such scale")
@@ -201,7 +215,7 @@ def _preset(wish: str | None, codec: str, warnings: list[str]) -> dict[str, str]
         return facts.presets[wish or "medium"]
     if facts.numbered and wish.lstrip("-").isdigit():
         return {next(iter(facts.presets["medium"])): wish}
-    raise ConfigError(f"--preset {wish}: {codec} takes {', '.join(X264_PRESETS)}{' or its own number' if facts.numbered else ''}")
+    raise UsageError(f"--preset {wish}: {codec} takes {', '.join(X264_PRESETS)}{' or its own number' if facts.numbered else ''}")
 
 
 def _has_avx512() -> bool:
@@ -222,7 +236,8 @@ def try_encoder(encoding: Encoding, format: FrameFormat) -> None:
         configure(context, encoding, format, Fraction(1, 25), Fraction(25), Fraction(1))
         context.open()
         unknown = sorted(context.options)  # what the encoder took is gone from the dictionary
-        frame = av.VideoFrame(format.width, format.height, pix_fmt_of(format.layout))
+        black = [np.zeros(shape, format.layout.dtype) for shape in format.plane_shapes]
+        frame = make_frame(format, black)  # never fresh memory: samples beyond the bit depth make x264 abort the process
         frame.pts = 0
         context.encode(frame)
         context.encode(None)  # SVT-AV1 complains on stderr when it is closed before its end

@@ -23,7 +23,7 @@ IMAGES = "images"  # the container of numbered files
 def sequence_info(pattern: str, fps: str | None) -> VideoInfo:
     """A numbered sequence as a film of `fps` frames a second (default 25). Raises DecodeError for missing or odd files."""
     try:
-        rate = Fraction(fps or 25)
+        rate = Fraction(fps or 25).limit_denominator(100_000)  # FFmpeg's rationals are 32 bits wide
     except (ValueError, ZeroDivisionError) as exc:
         raise ConfigError(f"--fps {fps}: give a number or a fraction, as 24 or 30000/1001") from exc
     if not 0 < rate <= 1000:

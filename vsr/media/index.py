@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import av.error
 from av.container import InputContainer
@@ -29,6 +30,7 @@ class FrameIndex:
     pts: tuple[int, ...]
     keys: tuple[int, ...]
     exact: bool = True
+    clock: Literal["pts", "dts"] = "pts"
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -99,9 +101,23 @@ def _agrees(source: str, info: VideoInfo, index: FrameIndex) -> bool:
 
 
 def _decode_all(source: str, info: VideoInfo) -> FrameIndex:
-    with Reader(source, info) as reader:
-        frames = list(reader.times())
-        invented = reader.report.invented_pts
+    """Decodes the whole film for its timestamps; planes are never copied.
+
+    AVI stores decode times only: with B-frames its "pts" jump back and forth, while the decoder hands the frames out in order.
+    Then the decode times, which increase, are the frames' own (as FFmpeg's best-effort timestamps have it).
+    """
+    found = _times(source, info)
+    if found[1] and info.clock == "pts":
+        by_decode_time = _times(source, replace(info, clock="dts"))
+        if by_decode_time[1] < found[1]:
+            found, info = by_decode_time, replace(info, clock="dts")
+    frames, invented = found
     if not frames:
         raise DecodeError(f"{info.source}: not one frame of it can be decoded")
-    return FrameIndex(tuple(pts for pts, _ in frames), tuple(pts for pts, key in frames if key), exact=not invented)
+    pts = tuple(pts for pts, _ in frames)
+    return FrameIndex(pts, tuple(pts for pts, key in frames if key), exact=not invented and info.clock == "pts", clock=info.clock)
+
+
+def _times(source: str, info: VideoInfo) -> tuple[list[tuple[int, bool]], int]:
+    with Reader(source, info) as reader:
+        return list(reader.times()), reader.report.invented_pts

@@ -67,6 +67,15 @@ def list_sequence(pattern: str) -> dict[int, Path]:
     return {number: parsed.folder / parsed.name(number) for number in numbers}
 
 
+def existing_numbers(pattern: str) -> dict[int, Path]:
+    """The files of a pattern that are there, by number; gaps and emptiness are no fault."""
+    parsed = _parse(pattern)
+    if not parsed.folder.is_dir():
+        return {}
+    found = ((parsed.number(entry.name), entry.name) for entry in _scan(parsed.folder) if entry.is_file())
+    return {number: parsed.folder / name for number, name in found if number is not None}
+
+
 def list_images(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """The images of a folder in natural order (2 before 10), and the names of what else is in it. Hidden files do not count.
 

@@ -73,8 +73,18 @@ WAKE_SECONDS = 0.5
 
 
 def standard_input() -> Pipe:
-    """Standard input as a source."""
+    """Standard input as a source. Raises DecodeError when the process has none."""
+    if sys.stdin is None:
+        raise DecodeError("standard input is closed: pipe a film into it, or name a file")
     return Pipe(sys.stdin.fileno())
+
+
+def named_pipe(path: str) -> Pipe:
+    """A FIFO, or what a shell makes of <(command), as a source."""
+    try:
+        return Pipe(os.open(path, os.O_RDONLY))
+    except OSError as exc:
+        raise DecodeError(f"{path}: cannot be opened: {exc.strerror}") from exc
 
 
 @contextmanager
