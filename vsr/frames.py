@@ -164,6 +164,23 @@ class StreamInfo:
 
 
 @dataclass(frozen=True)
+class MasteringDisplay:
+    """SMPTE ST 2086: chromaticities x, y of red, green, blue and white, and the display's luminance range in cd/m2."""
+
+    chromaticity: tuple[Fraction, ...]
+    least: Fraction
+    most: Fraction
+
+
+@dataclass(frozen=True)
+class LightLevel:
+    """CTA-861.3: maximum content and frame-average light level in cd/m2."""
+
+    most: int
+    average: int
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """What is known of a source before its film is read: the main video stream, and what travels with it.
 
@@ -190,6 +207,8 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     interlaced: bool = False
     hdr: tuple[str, ...] = ()
+    mastering: MasteringDisplay | None = None
+    light: LightLevel | None = None
     clock: Literal["pts", "dts"] = "pts"
     zero: Fraction = Fraction(0)
     streams: tuple[StreamInfo, ...] = ()

@@ -18,6 +18,7 @@ from vsr.errors import ConfigError, EncodeError, UsageError
 from vsr.frames import ColorSpec, FrameFormat, PixelLayout, VideoInfo
 from vsr.media.codecs import CODECS, X264_PRESETS, CodecFacts, suffix_of, suffixes_for
 from vsr.media.encode import configure
+from vsr.media.hdr import encoder_params
 from vsr.media.pixels import make_frame, pix_fmt_of, planar_equivalent, planar_layout
 from vsr.media.source import reason
 from vsr.plan import Encoding
@@ -79,7 +80,10 @@ def choose_encoding(config: EncodeConfig, codec: str, info: VideoInfo, width: in
     warnings += _losses(info.format.layout, layout, wanted_bits(config, info), config)
     width, height = fit_size(width, height, layout)
     color = _fit_color(info.format.color, info.format.layout, layout)
-    options = _options(config, codec, encoder, layout, warnings)
+    static = encoder_params(encoder, info.mastering, info.light)
+    if (info.mastering or info.light) and not static:
+        warnings.append(f"mastering display and light level are lost: {encoder} writes none (hevc, av1 and h264 do)")
+    options = _options(config, codec, encoder, layout, static, warnings)
     return Encoding(codec, encoder, have[layout], options, threads), FrameFormat(width, height, layout, color), tuple(warnings)
 
 
@@ -163,7 +167,9 @@ def _fit_color(color: ColorSpec, source: PixelLayout, target: PixelLayout) -> Co
     return replace(color, siting="left") if color.siting == "center" else color
 
 
-def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout, warnings: list[str]) -> dict[str, str]:
+def _options(
+    config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout, static: dict[str, str], warnings: list[str]
+) -> dict[str, str]:
     facts, ours = CODECS[codec], encoder == CODECS[codec].encoder
     options = dict(facts.fixed) if ours else {}
     if facts.crf is not None:
@@ -176,7 +182,7 @@ def _options(config: EncodeConfig, codec: str, encoder: str, layout: PixelLayout
         warnings.append(f"--crf is ignored: {codec} has no such scale")
     options |= _preset(config.preset, codec, warnings) if ours else {"preset": config.preset} if config.preset else {}
     options |= _special(codec, encoder, layout)
-    for key, value in config.options.items():
+    for key, value in (*static.items(), *config.options.items()):
         # "x264-params" and the like are lists of their own: ours stay, the user's come last and win
         options[key] = f"{options[key]}:{value}" if key.endswith("-params") and key in options else value
     return options

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from vsr.errors import DecodeError
 from vsr.frames import FrameFormat, StreamInfo, VideoInfo
 from vsr.media.decoder import Decoder, salvaged_packets
+from vsr.media.hdr import read_light, read_mastering
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout
 from vsr.media.source import Pipe, exact, exact_or, open_input, reason, source_name
 
@@ -87,6 +88,8 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         display_matrix=display_matrix(frame),
         interlaced=frame.interlaced_frame,
         hdr=hdr_facts(frame),
+        mastering=read_mastering(facts.get("MASTERING_DISPLAY_METADATA")),
+        light=read_light(facts.get("CONTENT_LIGHT_LEVEL")),
         zero=_zero(container),
         streams=tuple(stream_info(s) for s in container.streams),
         chapters=len(container.chapters()),
@@ -116,8 +119,6 @@ def _duration(container: InputContainer, video: VideoStream) -> float | None:
 def _losses(frame: av.VideoFrame, facts: dict[str, bytes]) -> Iterator[str]:
     """What the first frame carries that this version does not carry on: said, never silent."""
     names = {
-        "MASTERING_DISPLAY_METADATA": "mastering display",
-        "CONTENT_LIGHT_LEVEL": "content light level",
         "DYNAMIC_HDR_PLUS": "HDR10+",
         "DOVI_METADATA": "Dolby Vision",
         "DOVI_RPU_BUFFER": "Dolby Vision",
