@@ -20,7 +20,8 @@ def look(path: Path, seconds: float | None) -> dict[str, Any]:
     """Frames' times from the first one on, colour tags of the first frame, digests of the other streams' packets."""
     with av.open(str(path)) as film:
         video = film.streams.video[0]
-        times, first = [], None
+        times: list[Fraction] = []
+        first: av.VideoFrame | None = None
         for frame in film.decode(video):
             first = first or frame
             assert frame.pts is not None and frame.time_base is not None
@@ -28,6 +29,7 @@ def look(path: Path, seconds: float | None) -> dict[str, Any]:
             if seconds is not None and times and time - times[0] >= Fraction(seconds).limit_denominator(1000):
                 break
             times.append(time)
+        tick = video.time_base
     assert first is not None
     sounds: dict[int, Any] = {}
     with av.open(str(path)) as film:
@@ -39,7 +41,7 @@ def look(path: Path, seconds: float | None) -> dict[str, Any]:
     return {
         "frames": len(times),
         "times": [t - times[0] for t in times],
-        "tick": Fraction(1, video.time_base.denominator) if video.time_base else None,
+        "tick": f"{tick.numerator}/{tick.denominator}" if tick else None,
         "size": f"{first.width}x{first.height} {first.format.name}",
         "colour": tuple(int(v) for v in (first.color_range, first.color_primaries, first.color_trc, first.colorspace)),
         "sound": {index: (count, digest.hexdigest()) for index, (count, digest) in sounds.items()},
@@ -62,17 +64,13 @@ def main() -> None:
             report = upscale(config)
             before, after = look(clip, options.seconds), look(Path(report.output), None)
             worst = max(abs(a - b) for a, b in zip(before["times"], after["times"], strict=True))
-            same = (
-                "cut"
-                if options.seconds
-                else "equal"
-                if list(before["sound"].values()) == list(after["sound"].values())
-                else "DIFFERS"
-            )
+            equal = list(before["sound"].values()) == list(after["sound"].values())
+            same = "(a part)" if options.seconds else "same bytes" if equal else "DIFFERENT BYTES"
+            counts = [[n for n, _ in side["sound"].values()] for side in (before, after)]
             print(
                 f"{clip.name}: {before['size']} -> {after['size']}; frames {before['frames']} -> {after['frames']}; "
-                f"worst timestamp error {float(worst) * 1e6:.1f} us (ticks {before['tick']} and {after['tick']}); sound packets "
-                f"{[n for n, _ in before['sound'].values()]} -> {[n for n, _ in after['sound'].values()]} {same}; colour tags (range, "
+                f"worst timestamp error {float(worst) * 1e6:.1f} us (ticks {before['tick']}, {after['tick']}); sound packets "
+                f"{counts[0]} -> {counts[1]} {same}; colour tags (range, "
                 f"primaries, transfer, matrix) {before['colour']} -> {after['colour']}; {report.fps:.2f} fps; {report.warnings}"
             )
 
