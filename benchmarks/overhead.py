@@ -17,8 +17,9 @@ from time import perf_counter
 from vsr import UpscaleConfig
 from vsr.engine.upscaler import Upscaler
 from vsr.media.decode import Reader
-from vsr.pipeline import Run, work_folder
+from vsr.pipeline import Run
 from vsr.planning import Job, draft_job, make_plan
+from vsr.workfolder import work_folder
 
 
 def main() -> None:

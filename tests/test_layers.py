@@ -15,7 +15,7 @@ LAYERS: tuple[set[str], ...] = (
     {"color", "resample", "scenes", "metrics", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
-    {"losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "train"},
+    {"losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "workfolder", "train"},
     {"jobs", "bench"},
     {"cli", "__main__"},
 )
@@ -28,7 +28,8 @@ ALLOWED = {
     "planning": {"losses", "measure", "outputs"},
     "stills": {"planning", "report"},
     "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},
-    "pipeline": {"planning", "report", "stills"},
+    "workfolder": {"planning"},
+    "pipeline": {"planning", "report", "stills", "workfolder"},
     "__main__": {"cli"},
 }
 # One owner for each library: where it may be imported.

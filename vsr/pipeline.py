@@ -9,10 +9,9 @@ A pipe and a folder of frames are written while they are made: the same three st
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -20,7 +19,7 @@ from time import monotonic
 from vsr.config import UpscaleConfig
 from vsr.engine.prefetch import prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
-from vsr.errors import BrokenPromise, ConfigError, Interrupted, JobError, VsrError
+from vsr.errors import BrokenPromise, ConfigError, Interrupted
 from vsr.frames import FrameBatch
 from vsr.journal import Journal, SegmentRecord, digest_of, fsync_folder
 from vsr.media.decode import Reader
@@ -35,6 +34,7 @@ from vsr.planning import Draft, Job, draft_job, fingerprint, make_plan
 from vsr.report import OnProgress, Progress, Report
 from vsr.sizes import require_room
 from vsr.stills import is_still, upscale_stills
+from vsr.workfolder import work_folder
 
 QUEUE_DEPTH = 4  # batches between two stages: enough to hide a slow frame, little memory
 
@@ -240,48 +240,3 @@ def expected_frames(plan: Plan) -> int:
         first = plan.start if plan.start is not None else plan.info.start_pts
         return round((plan.stop - first) * plan.info.time_base * plan.info.rate)
     return plan.info.frames
-
-
-@contextmanager
-def work_folder(draft: Draft) -> Iterator[Journal]:
-    """The hidden folder for unfinished work, closed to other processes. It goes when the job ends, however it ends, unless a
-    finished segment is in it that the same command can go on from."""
-    folder = draft.work_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(f"{folder}: cannot be created: {exc.strerror}") from exc
-    journal = Journal(folder)
-    with journal.locked():
-        try:
-            yield journal
-        except JobError:
-            raise  # not our work: leave it alone
-        except Interrupted:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except KeyboardInterrupt as exc:
-            raise Interrupted(_kept(journal)) from exc
-        except VsrError as exc:
-            kept = _kept(journal)
-            if kept and not isinstance(exc, BrokenPromise):
-                exc.args = (f"{exc}; {kept}",)
-            elif isinstance(exc, BrokenPromise):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except BaseException:
-            _kept(journal)
-            raise
-        else:
-            with suppress(OSError):  # the result is there; a folder that cannot be removed does not spoil it
-                journal.remove()
-
-
-def _kept(journal: Journal) -> str:
-    """What is left of an unfinished job, in words; nothing is left of one without a finished segment."""
-    done, planned = journal.counts()
-    if not done:
-        shutil.rmtree(journal.folder, ignore_errors=True)
-        return ""
-    journal.drop_parts()
-    return f"{done} of {planned} segments are kept in {journal.folder}; the same command goes on from there"
