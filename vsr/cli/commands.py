@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vsr.cli.console import Console, plain, progress_shown, require_writable, write_json
-from vsr.errors import UsageError, VsrError
+from vsr.errors import BrokenPromise, UsageError, VsrError
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
@@ -108,6 +109,34 @@ def show_result(console: Console, report: Report) -> None:
     console.say(f"{where}: {report.frames_out} {noun}, {report.fps:.2f} a second, {report.seconds:.1f} s")
     if report.checks:
         console.say(f"verified: {summary(report.checks)}")
+
+
+def run_verify(source: str, output: str, target: str | None, *, pixels: bool, progress: str) -> None:
+    """`vsr verify`: a table of every promise; raises BrokenPromise when one is broken."""
+    from vsr.media.verify import verify_files
+    from vsr.report import Progress
+
+    began = monotonic()
+    try:
+        with progress_shown(progress, Console(to_stderr=target == STDIO)) as draw:
+
+            def tell(done: int, total: int) -> None:
+                if draw is not None:
+                    draw(Progress("verify", done, total, monotonic() - began))
+
+            checks = verify_files(source, output, pixels=pixels, on_frame=tell)
+    except VsrError as exc:
+        write_json(target, "verify", "error", [], error=str(exc), checks=[])
+        raise
+    broken = [check.name for check in checks if not check.ok]
+    if target != STDIO:
+        width = max(len(check.name) for check in checks) + 2
+        for check in checks:
+            click.echo(f"{check.name:<{width}}{'ok' if check.ok else 'BROKEN':<8}{check.detail}")
+    stated = [f"{check.name}: {check.detail}" for check in checks if check.stated]
+    write_json(target, "verify", "broken" if broken else "ok", stated, source=source, output=output, checks=checks)
+    if broken:
+        raise BrokenPromise(f"{output}: {len(broken)} of {len(checks)} promises are broken: {', '.join(broken)}")
 
 
 def show_rows(rows: dict[str, object], width: int = 12) -> None:

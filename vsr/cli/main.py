@@ -200,6 +200,26 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
     )
 
 
+@cli.command(short_help="Prove or refute every promise for an upscaled film.")
+@click.argument("source", metavar="INPUT")
+@click.argument("output", metavar="OUTPUT")
+@click.option("--no-pixels", is_flag=True, help="Do not decode the films: everything but their pictures.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the checks as JSON; - is standard output.")
+@click.option("--progress", type=click.Choice(["auto", "bar", "json", "none"]), default="auto", show_default=True)
+def verify(source: str, output: str, no_pixels: bool, json_file: str | None, progress: str) -> None:
+    """Read INPUT and OUTPUT again and check every promise: frames, times, streams, colour, pictures.
+
+    The exit code is 3 when a promise is broken.
+
+    \b
+    Example:
+      vsr verify film.mkv film.esrgan-x4.mkv
+    """
+    from vsr.cli.commands import run_verify
+
+    run_verify(source, output, json_file, pixels=not no_pixels, progress=progress)
+
+
 @cli.command(short_help="Show what the tool sees in a file.")
 @click.argument("source", metavar="INPUT")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")

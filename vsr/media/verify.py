@@ -1,141 +1,146 @@
-"""Does the output keep what was promised? The cheap part: counts, timestamps, packets; no pixels."""
+"""Does the output keep what was promised? Both files are read again, and nothing is taken from what wrote them.
+
+    survey          everything in a file but its pixels, in one pass
+    check_time      frames, timestamps, last frame, sync
+    check_streams   packets, attachments, cover art
+    check_labels    languages, titles, dispositions, chapters, tags
+    check_picture   rotation, aspect, colour tags, depth, alpha, HDR, captions, interlacing
+    check_pixels    each output frame shows its own input frame
+    check_color     mean error, and whether it looks like a known mistake (wrong matrix, wrong range)
+
+Two doors: `verify` for a job that has just been done, `verify_files` for any two files.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-import av.error
-from av.packet import Packet
-from av.stream import Stream
-
-from vsr.media.convert import is_gap
+from vsr.media.check import Check, summary
+from vsr.media.check_color import check_colors
+from vsr.media.check_labels import check_chapters, check_labels, check_tags
+from vsr.media.check_picture import (
+    check_alpha,
+    check_aspect,
+    check_captions,
+    check_color_tags,
+    check_depth,
+    check_hdr,
+    check_interlacing,
+    check_rotation,
+    packet_captions,
+)
+from vsr.media.check_pixels import Shown, check_pixels, look_at_pixels
+from vsr.media.check_streams import check_attachments, check_covers, check_tracks, pair_tracks
+from vsr.media.check_time import align, check_frames, check_last_frame, check_sync, check_timestamps
+from vsr.media.codecs import MUXERS
+from vsr.media.framefiles import IMAGES
+from vsr.media.index import build_index
 from vsr.media.join import SegmentFile
-from vsr.media.probe import main_video
+from vsr.media.probe import probe
 from vsr.media.source import Pipe, open_input
-from vsr.media.spool import read_spool
-from vsr.plan import Plan
+from vsr.media.streams import plan_streams
+from vsr.media.survey import Survey, survey, with_times, without_container
+from vsr.plan import Plan, StreamPlan
 
-
-@dataclass(frozen=True)
-class Check:
-    """One promise: kept or not, and what was seen."""
-
-    name: str
-    ok: bool
-    detail: str
+__all__ = ["Check", "summary", "verify", "verify_files"]
 
 
 def verify(
     plan: Plan, source: str | Pipe, segments: Sequence[SegmentFile], output: Path, spool: Path | None = None
 ) -> tuple[Check, ...]:
-    """Re-reads the joined file and compares it with the plan and the source."""
-    want = [pts * plan.info.time_base for segment in segments for pts in segment.pts]
-    with open_input(str(output)) as container:
-        film = main_video(container, str(output))
-        tick = film.time_base or Fraction(1, 1000)
-        outputs = [s.index for s in container.streams]
-        packets: dict[int, _Tally] = {}
-        times: list[Fraction] = []
-        for packet in _packets(container.demux()):
-            if packet.stream.index == film.index:
-                if packet.pts is not None and not packet.is_discard:
-                    times.append(packet.pts * packet.time_base)
-            else:
-                packets.setdefault(packet.stream.index, _Tally()).add(packet)
-        film_index = film.index
-    times.sort()
-    checks = [_count(want, times), _times(want, times, tick, plan)]
-    kept = [p.index for p in plan.streams if p.action == "copy"]
-    if kept and plan.start is None and plan.stop is None:
-        sources = _source_tallies(source, set(kept), spool)
-        carried = [p for p in sorted(plan.streams, key=lambda p: p.index) if p.action in ("copy", "convert")]
-        places = [i for i in outputs if i != film_index]
-        for stream, place in zip(carried, places, strict=False):
-            if stream.action == "copy":
-                checks.append(_same_packets(stream.index, sources.get(stream.index, _Tally()), packets.get(place, _Tally())))
-    return tuple(checks)
+    """The cheap part, after every job: the joined file against the source, each read once, no pixels.
+
+    What the plan could not keep, and warned of, is stated. Raises DecodeError where a file cannot be read.
+    """
+    times = [pts for segment in segments for pts in segment.pts]
+    after = survey(str(output), probe(str(output)))
+    if plan.info.container == IMAGES:
+        found = without_container(plan.info)
+    else:
+        found = survey(source.head() if isinstance(source, Pipe) else source, plan.info, spool)
+    before = with_times(found, times, plan.info.time_base, segments[-1].last_duration)
+    part = plan.start is not None or plan.stop is not None
+    fates = {p.index: p for p in plan.streams}
+    return tuple(_judge(before, after, fates, plan.container, part=part, asked=_given_up(plan)))
 
 
-@dataclass
-class _Tally:
-    """Packets of one stream: how many, their payloads' digest, the first timestamp in seconds."""
-
-    count: int = 0
-    size: int = 0
-    first: Fraction | None = None
-
-    def __post_init__(self) -> None:
-        self._digest = hashlib.blake2b(digest_size=16)
-
-    def add(self, packet: Packet[Stream]) -> None:
-        self.count += 1
-        self.size += packet.size
-        self._digest.update(bytes(packet))
-        if self.first is None and packet.pts is not None:
-            self.first = packet.pts * packet.time_base
-
-    @property
-    def digest(self) -> str:
-        return self._digest.hexdigest()
+def _given_up(plan: Plan) -> frozenset[str]:
+    """Promises that the plan's encoder cannot keep: it warned, or the user asked for that."""
+    source, target, codec = plan.info.format.layout, plan.target.layout, plan.encoding.codec
+    lost = {
+        "bit depth": target.bits < source.bits,
+        "alpha": not target.alpha,
+        "HDR": codec not in ("hevc", "av1"),
+        "captions": codec not in ("h264", "hevc"),
+    }
+    return frozenset(name for name, is_lost in lost.items() if is_lost)
 
 
-def _packets(packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
-        if packet.size and not is_gap(packet, packet.stream):
-            yield packet
+def verify_files(
+    source: str, output: str, *, pixels: bool = True, on_frame: Callable[[int, int], None] | None = None
+) -> tuple[Check, ...]:
+    """Any two files: every promise proved or refuted. With `pixels` both films are decoded side by side.
 
-
-def _source_tallies(source: str | Pipe, wanted: set[int], spool: Path | None) -> dict[int, _Tally]:
-    tallies: dict[int, _Tally] = {}
-    if spool is not None:
-        for item in read_spool(spool):
-            if item is not None and item[0] in wanted:
-                tallies.setdefault(item[0], _Tally()).add(item[1])
-        return tallies
-    assert isinstance(source, str)
+    `on_frame` hears how many frames of how many are compared. Raises DecodeError where a file cannot be read.
+    """
+    before, after = _surveyed(source), _surveyed(output)
+    muxer = _muxer_of(output, after.info.container)
     with open_input(source) as container:
-        for packet in _packets(container.demux([container.streams[i] for i in wanted])):
-            tallies.setdefault(packet.stream.index, _Tally()).add(packet)
-    return tallies
+        # what the container could hold is asked of its muxer; a container that vsr does not write is given no excuses
+        fates = {p.index: p for p in plan_streams(container, before.info.index, muxer)} if muxer in MUXERS.values() else {}
+    shown = look_at_pixels((source, before), (output, after), align(before, after), on_frame) if pixels else None
+    return tuple(_judge(before, after, fates, muxer, shown=shown))
 
 
-def _count(want: Sequence[Fraction], got: Sequence[Fraction]) -> Check:
-    return Check("frames", len(want) == len(got), f"{len(got)} of {len(want)}")
+def _surveyed(path: str) -> Survey:
+    info = probe(path)
+    found = survey(path, info)
+    return with_times(found, list(build_index(path, info).pts), info.time_base, found.film.last_duration)
 
 
-def _times(want: Sequence[Fraction], got: Sequence[Fraction], tick: Fraction, plan: Plan) -> Check:
-    """Equal to the tick where the container's clock holds the source's, else within half a tick, but for one constant offset."""
-    if len(want) != len(got) or not want:
-        return Check("timestamps", False, "not comparable: the number of frames differs")
-    exact = (plan.info.time_base / tick).denominator == 1
-    offset = got[0] - want[0]
-    if any(b <= a for a, b in pairwise(got)):
-        return Check("timestamps", False, "two frames have one time: the container's clock is too coarse, or the rate is wrong")
-    worst = max(abs(g - w - offset) for g, w in zip(got, want, strict=True))
-    allowed = Fraction(0) if exact else tick  # the first frame's own rounding is in the offset: half a tick and half a tick
-    text = "equal to the tick" if worst == 0 else f"within {float(worst) * 1e3:.3f} ms"
-    return Check("timestamps", worst <= allowed, f"{text}{f', all moved by {float(offset):+.6f} s' if offset else ''}")
+def _muxer_of(path: str, demuxer: str) -> str:
+    """The muxer that wrote a file, by its name where the demuxer agrees."""
+    names = demuxer.split(",")
+    muxer = MUXERS.get(Path(path).suffix.lower(), "")
+    if muxer in names:
+        return muxer
+    return next((name for name in ("mp4", "matroska", "mpegts") if name in names), names[0])
 
 
-def _same_packets(index: int, source: _Tally, output: _Tally) -> Check:
-    same = (source.count, source.digest) == (output.count, output.digest)
-    detail = (
-        f"{output.count} packets, same bytes"
-        if same
-        else f"{output.count} packets of {source.size and source.count}, bytes differ"
-    )
-    return Check(f"stream {index}", same, detail)
-
-
-def summary(checks: Iterable[Check]) -> str:
-    """One line for people."""
-    return "; ".join(f"{c.name} {c.detail}" for c in checks)
+def _judge(
+    before: Survey,
+    after: Survey,
+    fates: Mapping[int, StreamPlan],
+    muxer: str,
+    *,
+    shown: Shown | None = None,
+    part: bool = False,
+    asked: Collection[str] = (),
+) -> list[Check]:
+    fit = align(before, after)
+    pairs = pair_tracks(before, after)
+    timed = [(t, pairs[t.info.index]) for t in before.tracks if t.info.index in pairs and not t.info.cover]
+    checks = [
+        check_frames(before, after, fit, *((shown.lost, shown.spoilt) if shown else ())),
+        check_timestamps(before, after, fit),
+        check_last_frame(before, after, fit),
+        *check_tracks(before, pairs, fates, part=part),
+        check_sync(timed, fit, muxer),
+        *check_labels(before, after, pairs, muxer),
+        check_chapters(before, after, fit.offset, muxer, part=part),
+        check_attachments(before, after, muxer),
+        check_covers(before, after, fates),
+        check_tags(before, after, muxer),
+        check_rotation(before, after, muxer),
+        check_aspect(before, after),
+        check_color_tags(before, after),
+        check_depth(before, after, asked="bit depth" in asked),
+        check_alpha(before, after, muxer, asked="alpha" in asked),
+        check_hdr(before, after, asked="HDR" in asked),
+        check_captions(shown.captions if shown else packet_captions(before, after), asked="captions" in asked),
+        check_interlacing(before, after),
+    ]
+    if shown is not None:
+        checks += [check_pixels(shown, after), check_colors(shown.colors, after.info.format.color, after.info.format.layout)]
+    return checks

@@ -1,0 +1,232 @@
+"""Does each output frame show its own input frame? Both films are decoded side by side; memory holds a few thumbnails."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from vsr.media.check import Check, verdict
+from vsr.media.check_color import ColorMoments
+from vsr.media.check_picture import Captions
+from vsr.media.check_time import Alignment, at_time
+from vsr.media.clock import Clock
+from vsr.media.pixels import color_of, planar_equivalent, planar_layout, read_planes
+from vsr.media.probe import side_data
+from vsr.media.source import open_input
+from vsr.media.survey import Survey
+from vsr.media.thumbnail import Thumbnail, thumbnail, thumbnail_size
+
+# One frame differs from its neighbour when showing the wrong one of the two would cost this much PSNR ...
+_TELLING = 10 ** (1 / 10) - 1  # 1 dB
+# ... and the two differ by more than what codecs drop from quiet scenes (mean square, 8-bit levels)
+_VISIBLE = 0.25
+_BRIGHTER = 20.0  # a step of 8 levels of luma, for pictures that differ in nothing else
+_STRANGE_DB = 18.0  # worse than this, a picture does not resemble its frame at all
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A frame of the output that shows another frame than its own, or none (None) that is near it."""
+
+    number: int
+    own: int
+    shows: int | None
+    decibel: float
+
+
+@dataclass
+class Shown:
+    """What the pictures of a film showed, counted on the way."""
+
+    frames: int = 0
+    alike: int = 0
+    strangers: list[Stranger] = field(default_factory=list)
+    colors: ColorMoments = field(default_factory=ColorMoments)
+    lost: frozenset[int] = frozenset()  # frames of the source that do not decode
+    spoilt: frozenset[int] = frozenset()  # and of the output
+    captions: Captions | None = None
+
+
+class _Film:
+    """The decoded frames of a file, one after the other, as (number, thumbnail); `number` is found by pts in the film's index."""
+
+    def __init__(self, path: str, survey: Survey, size: tuple[int, int]) -> None:
+        self._path, self._survey, self._size = path, survey, size
+        self.missing = set(range(len(survey.film.times)))
+        self.captions = 0
+        self.caption_bytes = hashlib.blake2b(digest_size=16)
+
+    def __iter__(self) -> Iterator[tuple[int, Thumbnail]]:
+        info, times = self._survey.info, self._survey.film.times
+        clock, last = Clock(info), -1
+        with open_input(self._path) as container:
+            stream = container.streams[info.index]
+            assert isinstance(stream, VideoStream)
+            stream.thread_type = "AUTO"
+            for other in container.streams:
+                if other.index != info.index:
+                    other.discard = Discard.all
+            for frame in _decoded(container, stream):
+                at = bisect_left(times, clock.tick(frame.pts, frame.dts))
+                last = max(last + 1, at if at < len(times) else last + 1)
+                self.missing.discard(last)
+                self._take_captions(frame)
+                yield last, self._reduced(frame)
+
+    def _reduced(self, frame: av.VideoFrame) -> Thumbnail:
+        layout = planar_layout(planar_equivalent(frame.format.name))
+        assert layout is not None
+        known = self._survey.info.format.color
+        color = known if layout == self._survey.info.format.layout else color_of(frame, layout, self._survey.info.codec)
+        return thumbnail(read_planes(frame), layout, color, self._size)
+
+    def _take_captions(self, frame: av.VideoFrame) -> None:
+        held = side_data(frame).get("A53_CC") if len(frame.side_data) else None
+        if held:
+            self.captions += 1
+            self.caption_bytes.update(held)
+
+
+def _decoded(container: Any, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Every frame that decodes; a damaged packet costs its own, a damaged container the rest."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            packet = None
+        with suppress(av.error.FFmpegError):
+            yield from stream.decode(packet)
+        if packet is None:
+            return
+
+
+def look_at_pixels(
+    source: tuple[str, Survey], output: tuple[str, Survey], fit: Alignment, on_frame: Callable[[int, int], None] | None = None
+) -> Shown:
+    """Decodes both films in step and compares each output frame with its own input frame and the two beside it."""
+    sizes = [(s.info.format.width, s.info.format.height) for _, s in (source, output)]
+    size = thumbnail_size(*sizes)
+    before, after = _Film(*source, size), _Film(*output, size)
+    shown = Shown()
+    window = _Window(iter(before))
+    for number, picture in after:
+        partner = fit.partners[number] if number < len(fit.partners) else -1
+        around = window.around(partner)
+        if 0 in around:
+            _compare(shown, number, picture, around, partner)
+        if on_frame is not None:
+            on_frame(number + 1, len(fit.partners))
+    window.exhaust()
+    shown.lost, shown.spoilt = frozenset(before.missing), frozenset(after.missing)
+    same = before.caption_bytes.digest() == after.caption_bytes.digest()
+    shown.captions = Captions(before.captions, after.captions, same)
+    return shown
+
+
+class _Window:
+    """The source's frames around the one that is asked for; asked in increasing order."""
+
+    def __init__(self, frames: Iterator[tuple[int, Thumbnail]]) -> None:
+        self._frames = frames
+        self._held: deque[tuple[int, Thumbnail]] = deque()
+
+    def around(self, number: int) -> dict[int, Thumbnail]:
+        """The frames at -1, 0 and +1 from `number`, as far as they are there."""
+        while not self._held or self._held[-1][0] <= number:
+            item = next(self._frames, None)
+            if item is None:
+                break
+            self._held.append(item)
+        while self._held and self._held[0][0] < number - 1:
+            self._held.popleft()
+        return {n - number: picture for n, picture in self._held if abs(n - number) <= 1}
+
+    def exhaust(self) -> None:
+        for _ in self._frames:
+            pass
+
+
+def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int) -> None:
+    own = around[0]
+    shown.frames += 1
+    shown.colors.add(own, picture)
+    quality = _decibel(_square(picture - own))
+    winner, telling = _winner(picture, around)
+    shown.alike += not telling
+    if winner:
+        shown.strangers.append(Stranger(number, partner, partner + winner, quality))
+    elif quality < _STRANGE_DB:
+        shown.strangers.append(Stranger(number, partner, None, quality))
+
+
+def _winner(picture: Thumbnail, around: dict[int, Thumbnail]) -> tuple[int, bool]:
+    """(which of the frames -1, 0, +1 a picture shows, whether that can be told).
+
+    A neighbour has to win as it stands and in structure (in brightness where structure tells nothing): networks miss the
+    brightness of dark scenes by several levels, low bit rates lag in contrast, and in a fade either is as much as a frame.
+    """
+    whole, _ = _nearest(picture, around, _VISIBLE, lambda difference: difference)
+    shape, telling = _nearest(picture, around, _VISIBLE, _structure)
+    if not telling:
+        shape, telling = _nearest(picture, around, _BRIGHTER, _brightness)
+    return (shape if whole == shape else 0), telling
+
+
+def _nearest(
+    picture: Thumbnail, around: dict[int, Thumbnail], visible: float, read: Callable[[Thumbnail], Thumbnail]
+) -> tuple[int, bool]:
+    errors = {step: _square(read(picture - other)) for step, other in around.items()}
+    best = min(errors, key=lambda step: errors[step])
+    apart = {step: _square(read(around[0] - other)) for step, other in around.items() if step}
+    telling = [step for step, gap in apart.items() if gap > max(visible, _TELLING * errors[best])]
+    wins = best in telling and errors[best] * (1 + _TELLING) < errors[0]
+    return (best if wins else 0), bool(telling)
+
+
+def _structure(difference: Thumbnail) -> Thumbnail:
+    rest: Thumbnail = difference - difference.mean(axis=(1, 2), keepdims=True)
+    return rest
+
+
+def _brightness(difference: Thumbnail) -> Thumbnail:
+    means: Thumbnail = difference.mean(axis=(1, 2), keepdims=True)
+    return means
+
+
+def _square(difference: Thumbnail) -> float:
+    return float(np.square(difference).mean())
+
+
+def _decibel(square: float) -> float:
+    return 10 * float(np.log10(255**2 / max(square, 1e-6)))
+
+
+def check_pixels(shown: Shown, output: Survey) -> Check:
+    """Each output frame shows its own input frame, wherever its neighbours can be told from it."""
+    told = [_strange(stranger, output) for stranger in shown.strangers[:_NAMED]]
+    more = [f"and {len(shown.strangers) - _NAMED} more"] if len(shown.strangers) > _NAMED else []
+    fine = f"{shown.frames - shown.alike} frames show their own"
+    alike = f"; {shown.alike} too like their neighbours to be told apart" if shown.alike else ""
+    return verdict("pixels", [*told, *more], f"{fine}{alike}")
+
+
+def _strange(stranger: Stranger, output: Survey) -> str:
+    where = at_time(output.film, stranger.number)
+    if stranger.shows is None:
+        return f"{where} resembles no frame near it ({stranger.decibel:.1f} dB)"
+    return f"{where} shows the source's frame {stranger.shows}, not {stranger.own}"
