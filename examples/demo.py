@@ -15,7 +15,7 @@ OUT = Path("out")
 
 
 def main() -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does: torch beside an encoder must not spin
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does: torch beside an encoder must not spin
     OUT.mkdir(exist_ok=True)
     began = monotonic()
 

@@ -30,6 +30,7 @@ class Sound:
     layout: str = "stereo"
     default: bool = True
     delay: float = 0.0
+    bit_rate: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def _add_sound(out: OutputContainer, sound: Sound) -> av.AudioStream:
     assert isinstance(track, av.AudioStream)
     track.codec_context.layout = sound.layout
     track.codec_context.time_base = Fraction(1, sound.rate)
+    if sound.bit_rate:
+        track.codec_context.bit_rate = sound.bit_rate
     track.metadata["language"] = sound.language
     if sound.title:
         track.metadata["title"] = sound.title

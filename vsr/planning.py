@@ -36,8 +36,6 @@ from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
 # A file in which seeking does not work is read from its beginning for every segment: so it gets few.
 FEW_SEGMENTS = 8
-# Below this a network costs less than the encoder beside it, and the encoder deserves the cores.
-CHEAP_MFLOP_PER_PIXEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def _encoding(
     if config.output == STDIO and config.encode.codec == "auto":
         return raw_encoding(info, width, height, y4m=container == Y4M)
     codec = choose_codec(config.encode, info, container, width, height)
-    chosen = choose_encoding(config.encode, codec, info, width, height, _encoder_threads(config, spec))
+    chosen = choose_encoding(config.encode, codec, info, width, height, resolve_threads(None))
     try_encoder(chosen[0], chosen[1])
     return chosen
 
@@ -225,10 +223,3 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
         tile = config.tile
     threads = resolve_threads(config.threads)
     return EngineSettings(str(device), precision, batch, tile, spec.halo_px if tile else 0, threads, memory=budget)
-
-
-def _encoder_threads(config: UpscaleConfig, spec: ModelSpec) -> int:
-    """The encoder's share of the cores: a quarter beside a network on the CPU, else all."""
-    cores = resolve_threads(None)
-    on_cpu = resolve_device(config.device).type == "cpu"
-    return max(1, cores // 4) if on_cpu and spec.mflop_per_pixel > CHEAP_MFLOP_PER_PIXEL else cores

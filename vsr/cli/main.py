@@ -23,9 +23,10 @@ PROGRAM = "vsr"
 
 def main() -> NoReturn:
     """Entry point of the console script: exit codes as in docs/cli.md, tracebacks only with VSR_DEBUG=1."""
-    # OpenMP's threads spin while they wait; beside an encoder that wants the same cores, that made torch 4 times slower
-    # (0.95 against 3.7 fps, docs/lab.md). It is read when torch is loaded, so it must be said before.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP's threads spin while they wait; beside an encoder that wants the same cores, that made torch 4 times slower. A short
+    # spin keeps the speed of an idle machine (docs/lab.md). It is read when torch is loaded, so it must be said before.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     signal.signal(signal.SIGTERM, _interrupt)
     if os.environ.get("VSR_DEBUG") != "1":
         warnings.simplefilter("ignore")  # what libraries tell their callers; ours are said by name

@@ -49,4 +49,4 @@ def _read(container: InputContainer, wanted: Collection[int]) -> dict[int, Any]:
 
 
 def _again(source: str | Pipe) -> str | BytesIO:
-    return BytesIO(source.head().getvalue()) if isinstance(source, Pipe) else source
+    return source.head() if isinstance(source, Pipe) else source

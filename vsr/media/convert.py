@@ -105,10 +105,10 @@ class AudioConverter:
         target = out.add_stream(codec, rate=_rate(codec, context.sample_rate))
         assert isinstance(target, AudioStream)
         assert isinstance(target.codec_context, AudioCodecContext)
-        self._layout = _layout(codec, context.layout)
-        target.codec_context.layout = self._layout
+        layout = _layout(codec, context.layout)
+        target.codec_context.layout = layout
         if codec in ("aac", "libopus"):
-            target.codec_context.bit_rate = 96_000 * max(1, self._layout.nb_channels)
+            target.codec_context.bit_rate = 96_000 * max(1, layout.nb_channels)
         target.codec_context.time_base = Fraction(1, target.codec_context.sample_rate)
         label(target, stream)
         self._source, self.target = stream, target
@@ -127,8 +127,6 @@ class AudioConverter:
             self.damaged += packet is not None
             return
         for frame in frames:
-            if frame.layout.name != self._layout.name and frame.layout.nb_channels == self._layout.nb_channels:
-                frame.layout = self._layout  # PCM often does not say which channels it has; opus knows 5.1 by one name only
             yield from self._encode(frame)
 
     def _encode(self, frame: av.AudioFrame | None) -> list[Packet[Stream]]:
@@ -177,8 +175,10 @@ class SubtitleConverter:
         except (av.error.FFmpegError, ValueError):
             self.damaged += 1
             return
-        if made is None or (self._last is not None and at < self._last):
-            self.damaged += made is not None
+        if is_gap(packet, self._source):
+            return
+        if made is None or made.size == 0 or (self._last is not None and at < self._last):
+            self.damaged += 1
             return
         self._last = at
         made.pts = made.dts = packet.pts

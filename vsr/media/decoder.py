@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import av
@@ -14,14 +17,23 @@ from av.video.stream import VideoStream
 
 # FFmpeg's own VP8 and VP9 decoders drop the alpha that Matroska keeps beside the picture; libvpx reads it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_TAIL_PACKETS = 1000  # since the last key frame: enough for every usual group of pictures, and bounded
+_TAIL_PACKETS = 1000  # what is kept at most: enough for every usual group of pictures, and bounded
+_IN_FLIGHT = 17  # what is kept at least: FFmpeg starts up to 16 frame threads by itself
+
+
+@dataclass
+class _Group:
+    """Packets from one key frame to the next; `refused`: how many had been refused before."""
+
+    refused: int
+    packets: list[Packet[VideoStream]] = field(default_factory=list)
 
 
 class Decoder:
     """Decodes one video stream. `corrupt_packets` counts what the decoder refused.
 
-    With frame threads an error near the end of a file makes the decoder drop good frames that it had finished: so the packets
-    since the last key frame are kept, and where frames are missing at the end, they are decoded once more by a single thread.
+    With frame threads an error near the end of a file makes the decoder drop good frames that it had finished: so the last
+    groups of pictures are kept, and where frames are missing at the end, they are decoded once more by a single thread.
     """
 
     def __init__(self, video: VideoStream) -> None:
@@ -31,7 +43,7 @@ class Decoder:
             video.thread_type = "AUTO"
         self._name = self._context.name
         self._video = video
-        self._tail: list[Packet[VideoStream]] = []
+        self._tail: deque[_Group] = deque()
         self._sent = self._received = 0
         self._last_pts: int | None = None
 
@@ -41,12 +53,17 @@ class Decoder:
             yield from self._counted(self._attempt(self._context, None))
             yield from self._again()
             return
-        if packet.is_keyframe:
-            self._tail.clear()
-        if len(self._tail) < _TAIL_PACKETS:
-            self._tail.append(packet)
+        self._keep(packet)
         self._sent += not packet.is_discard
         yield from self._counted(self._attempt(self._context, packet))
+
+    def _keep(self, packet: Packet[VideoStream]) -> None:
+        if packet.is_keyframe or not self._tail:
+            self._tail.append(_Group(self.corrupt_packets))
+            while sum(len(group.packets) for group in islice(self._tail, 1, None)) >= _IN_FLIGHT:
+                self._tail.popleft()
+        if len(self._tail[-1].packets) < _TAIL_PACKETS:
+            self._tail[-1].packets.append(packet)
 
     def _attempt(self, context: VideoCodecContext, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
         try:
@@ -68,26 +85,37 @@ class Decoder:
 
     def _again(self) -> Iterator[av.VideoFrame]:
         """The tail once more, where the threads lost some of it."""
-        if self._received >= self._sent or self._last_pts is None or len(self._tail) == _TAIL_PACKETS:
+        if self._received >= self._sent or self._last_pts is None or len(self._tail[-1].packets) == _TAIL_PACKETS:
             return
-        context = CodecContext.create(self._name, "r")
-        assert isinstance(context, VideoCodecContext)
-        context.extradata = self._video.codec_context.extradata
-        context.thread_count = 1
-        last = self._last_pts
-        for packet in [*self._tail, None]:
+        context = self._twin()
+        last, noticed = self._last_pts, self.corrupt_packets
+        self.corrupt_packets = self._tail[0].refused
+        for packet in [*(packet for group in self._tail for packet in group.packets), None]:
             for frame in self._attempt(context, packet):
                 if frame.pts is not None and frame.pts > last:
                     yield from self._counted([frame])
+        self.corrupt_packets = max(noticed, self.corrupt_packets)
+
+    def _twin(self) -> VideoCodecContext:
+        """A decoder of the same kind without threads; FFV1, HuffYUV and the like want to be told what the container says."""
+        known, twin = self._video.codec_context, CodecContext.create(self._name, "r")
+        assert isinstance(twin, VideoCodecContext)
+        twin.extradata, twin.codec_tag = known.extradata, known.codec_tag
+        twin.width, twin.height = known.width, known.height
+        if known.pix_fmt is not None:
+            twin.pix_fmt = known.pix_fmt
+        twin.thread_count = 1
+        return twin
 
 
 def alpha_context(video: VideoStream) -> VideoCodecContext | None:
     """A decoder that sees the alpha channel of a WebM film; None where there is none to see."""
     name = _ALPHA_DECODERS.get(video.codec_context.name)
-    if name is None or video.metadata.get("alpha_mode") != "1":
+    if name is None or all(video.metadata.get(key) != "1" for key in ("alpha_mode", "ALPHA_MODE")):  # FFmpeg writes either
         return None
-    context = CodecContext.create(name, "r")
+    context, known = CodecContext.create(name, "r"), video.codec_context
     assert isinstance(context, VideoCodecContext)
+    context.color_primaries, context.color_trc = known.color_primaries, known.color_trc  # the container's: VP9 itself has none
     return context
 
 

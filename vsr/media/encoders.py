@@ -134,8 +134,8 @@ def _fit_layout(source: PixelLayout, bits: int, facts: CodecFacts, have: frozens
         kind, sampling = "yuv", (1, 1)
     alphas = (True, False) if source.alpha and facts.alpha else (False,)
     depths = sorted({layout.bits for layout in have}, key=lambda depth: (depth < bits, abs(depth - bits)))
-    # the source's own sampling, then the next that loses nothing, then 4:2:2, then 4:2:0
-    finer = ((w, h) for w, h in ((1, 0), (0, 0)) if w <= sampling[0] and h <= sampling[1])
+    # the source's own sampling, then the coarsest that loses nothing, then 4:2:2, then 4:2:0
+    finer = ((w, h) for w, h in ((1, 1), (1, 0), (0, 0)) if w <= sampling[0] and h <= sampling[1])
     samplings = (sampling, *finer, (1, 0), (1, 1)) if kind == "yuv" else ((0, 0),)
     for alpha, depth, sub in product(alphas, depths, samplings):
         candidate = PixelLayout(kind, depth, *sub, alpha=alpha)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +20,9 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
-from vsr.errors import EncodeError
+from vsr.errors import ConfigError, EncodeError
 from vsr.frames import FrameBatch
+from vsr.media.beginnings import cover_pictures, first_times
 from vsr.media.codecs import CODECS, ISO_MUXERS
 from vsr.media.convert import Carrier, Copier, add_stream
 from vsr.media.encode import SEGMENT_CLOCK, Y4M, add_encoder, fsync, live_packets, rate_hint
@@ -28,12 +30,12 @@ from vsr.media.framefiles import IMAGES
 from vsr.media.source import OPEN_OPTIONS, Pipe, exact, exact_or, open_input, reason
 from vsr.media.spool import read_spool
 from vsr.media.streams import attach, is_picture, kept_global_tags, label
-from vsr.plan import Plan, StreamPlan
+from vsr.plan import Plan
 
-FINEST_CLOCK = 1_000_000
+CLOCKS = (1_000_000, 90_000, 1_000, 1)  # ticks a second; for mp4 and mov where the film's own are too fine
+LONGEST_STEP = 1 << 31  # in ticks: mp4 and mov store the time between two frames as a 32-bit number
 PRIMING_SECONDS = Fraction(1, 10)
 REORDER_SECONDS = 3  # subtitle events may stand in the file before earlier ones; muxers want them in order
-Routed = tuple[Fraction, Callable[[], Iterable["Packet[Stream]"]]]  # when in seconds, and what gives the packets to write then
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class SegmentFile:
     pts: tuple[int, ...]
     last_duration: int = 0
     reorder_depth: int = 0
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Packets on their way: when they are due (seconds), what gives them, whether they are an event that may be out of order."""
+
+    when: Fraction
+    packets: Callable[[], Iterable[Packet[Stream]]]
+    event: bool = False
 
 
 @dataclass
@@ -65,9 +76,9 @@ def join(plan: Plan, source: str | Pipe, segments: Sequence[SegmentFile], target
             template = stack.enter_context(open_input(str(segments[0].path))).streams.video[0]
             others = _open_others(plan, source, stack)
             out = stack.enter_context(
-                av.open(f"file:{target}", "w", format=plan.container, container_options=_options(plan), **OPEN_OPTIONS)
+                av.open(f"file:{target}", "w", format=plan.container, container_options=_options(plan, pts), **OPEN_OPTIONS)
             )
-            joiner = Joiner(plan, others, out, zero_of(plan, pts[0]), spool)
+            joiner = Joiner(plan, source, others, out, _lowest(plan, source, zero_of(plan, pts[0])), spool)
             joiner.open(lambda: out.add_stream_from_template(template, opaque=True))
             joiner.write(_segment_packets(plan, segments, pts, joiner.zero))
         fsync(target)
@@ -89,12 +100,12 @@ def stream_out(
             ready = iter(batches)
             first = next(ready, None)  # the source's streams are known, and its spool exists, once a frame has come
             if first is None:
-                raise EncodeError(f"{plan.info.source}: no frame lies in the part that was asked for")
+                raise ConfigError(f"{plan.info.source}: no frame lies in the part that was asked for")
             others = _open_others(plan, source, stack)
             out = stack.enter_context(
                 av.open(sink, "w", format=plan.container, options={"strict": "experimental"}, **OPEN_OPTIONS)
             )
-            joiner = Joiner(plan, others, out, zero_of(plan, first.pts[0]), spool)
+            joiner = Joiner(plan, source, others, out, _lowest(plan, source, zero_of(plan, first.pts[0])), spool)
             info = plan.info
             joiner.open(lambda: add_encoder(out, plan))
             counted = plan.container == Y4M  # it knows no timestamps, only a rate
@@ -135,26 +146,32 @@ def zero_of(plan: Plan, first_pts: int) -> Fraction:
     return first_pts * plan.info.time_base if plan.start is not None else plan.info.zero
 
 
-def _lowest(plan: Plan, others: InputContainer | None, zero: Fraction) -> Fraction:
+def _lowest(plan: Plan, source: str | Pipe, zero: Fraction) -> Fraction:
     """`zero`, or less where a stream begins before it and the container knows no negative time.
 
     Muxers would move the packets by themselves, but not the chapters.
     """
-    if plan.container in ISO_MUXERS or plan.start is not None or others is None:
+    if plan.container in (*ISO_MUXERS, Y4M) or plan.start is not None or plan.info.container == IMAGES:
         return zero
-    copied = {p.index for p in plan.streams if p.action == "copy"}
-    starts = (s.start_time * exact(s.time_base) for s in others.streams if s.index in copied and s.start_time and s.time_base)
-    return min((zero, *(max(start, zero - PRIMING_SECONDS) for start in starts)))
+    kinds = {s.index: s.type for s in plan.info.streams if not s.cover}
+    copied = [p.index for p in plan.streams if p.action == "copy" and kinds.get(p.index) in ("audio", "video")]
+    lowest = min((zero, *(max(time, zero - PRIMING_SECONDS) for time in first_times(source, copied))))
+    base = plan.info.time_base
+    return zero - math.ceil((zero - lowest) / base) * base  # whole ticks of the film: it and its companions move alike
 
 
-def _options(plan: Plan) -> dict[str, str]:
-    if plan.container in ISO_MUXERS:
-        # the film's own clock, so that every pts is exact; the index at the front, so that players start at once
-        flags = "+faststart+use_metadata_tags" if plan.container == "mov" else "+faststart"
-        clock = plan.info.time_base.denominator
-        # durations are 32-bit numbers: with a finer clock a gap of some seconds would not fit
-        return {"video_track_timescale": str(min(clock, FINEST_CLOCK)), "movflags": flags}
-    return {}
+def _options(plan: Plan, pts: Sequence[int]) -> dict[str, str]:
+    if plan.container not in ISO_MUXERS:
+        return {}
+    flags = "+faststart+use_metadata_tags" if plan.container == "mov" else "+faststart"
+    return {"video_track_timescale": str(_ticks(plan.info.time_base, pts)), "movflags": flags}
+
+
+def _ticks(base: Fraction, pts: Sequence[int]) -> int:
+    """Ticks a second for mp4 and mov: the film's own, so that every pts is exact; coarser where a gap would not fit."""
+    gap = max((b - a for a, b in pairwise(pts)), default=1) * base
+    own = base.denominator
+    return next((ticks for ticks in (own, *CLOCKS) if ticks <= own and gap * ticks < LONGEST_STEP), 1)
 
 
 def _segment_packets(
@@ -200,10 +217,15 @@ class Joiner:
     """
 
     def __init__(
-        self, plan: Plan, others: InputContainer | None, out: OutputContainer, zero: Fraction, spool: Path | None
+        self,
+        plan: Plan,
+        source: str | Pipe,
+        others: InputContainer | None,
+        out: OutputContainer,
+        zero: Fraction,
+        spool: Path | None,
     ) -> None:
-        self.plan, self.others, self.out = plan, others, out
-        self.zero = _lowest(plan, others, zero)
+        self.plan, self.source, self.others, self.out, self.zero = plan, source, others, out, zero
         self.report = JoinReport()
         self._end = None if plan.stop is None else plan.stop * plan.info.time_base
         self._carriers: dict[int, Carrier] = {}
@@ -240,16 +262,18 @@ class Joiner:
         while True:
             if self._waiting is None:
                 self._waiting = next(self._others, None)
-            if self._waiting is None or (until is not None and self._waiting[0] > until):
+            if self._waiting is None or (until is not None and self._waiting.when > until):
                 return
-            self.out.mux(list(self._waiting[1]()))
+            self.out.mux(list(self._waiting.packets()))
             self._waiting = None
 
     # --- streams -------------------------------------------------------------------------------------------------------
 
     def _add_streams(self, others: InputContainer, add_film: Callable[[], VideoStream]) -> None:
         plans = {p.index: p for p in self.plan.streams}
-        pictures = _pictures(others, plans)
+        pictures = cover_pictures(
+            self.source, [i for i, p in plans.items() if p.action == "attach" and others.streams[i].type == "video"]
+        )
         for stream in others.streams:  # in the source's order: players pick tracks by number
             if stream.index == self.plan.info.index:
                 self._add_film(add_film(), stream)
@@ -273,6 +297,10 @@ class Joiner:
         if source is not None:
             label(film, source)
             source.discard = Discard.all
+        for key in ("alpha_mode", "ALPHA_MODE"):
+            film.metadata.pop(key, None)
+        if plan.encoding.codec == "vp9" and plan.target.layout.alpha:
+            film.metadata["alpha_mode"] = "1"  # makes the muxer say that there is alpha beside the picture
         self.film = film
 
     def _chapters(self, others: InputContainer) -> list[av.container.core.Chapter]:
@@ -300,18 +328,21 @@ class Joiner:
             carrier = self._carriers.get(index)
             if carrier is None or packet.size == 0:
                 continue
-            if self._cut_off(packet):
+            if self._cut_off(packet, others.streams[index]):
                 continue
             yield self._route(packet, carrier)
 
-    def _cut_off(self, packet: Packet[Stream]) -> bool:
+    def _cut_off(self, packet: Packet[Stream], stream: Stream) -> bool:
         """Was it cut off by an edit list, which only mp4 and mov have? Elsewhere it would be heard again.
 
-        The last tenth of a second before the cut stays: codecs need it to begin (AAC 23 to 48 ms, Opus 80 ms).
+        The last tenth of a second before the cut stays: codecs need it to begin (AAC 23 to 48 ms, Opus 80 ms). FFmpeg 9 knows the
+        whole cut as the codec's delay, which Matroska hands on to players: there everything stays.
         """
         if not packet.is_discard or self.plan.container in ISO_MUXERS or packet.pts is None:
             return False
-        return packet.pts * exact(packet.time_base) < -PRIMING_SECONDS
+        padding = getattr(stream.codec_context, "initial_padding", 0) if self.plan.container in ("matroska", "webm") else 0
+        kept = max(PRIMING_SECONDS, Fraction(padding, getattr(stream.codec_context, "sample_rate", 0) or 1))
+        return packet.pts * exact(packet.time_base) < -kept
 
     def _route(self, packet: Packet[Stream], carrier: Carrier) -> Routed:
         """The packet moved to the film's time zero; pictures have no time to move."""
@@ -319,18 +350,18 @@ class Joiner:
         when = packet.dts if packet.dts is not None else packet.pts
         if is_picture(carrier.target):
             packet.pts = packet.dts = 0
-            return Fraction(0), partial(carrier.packets, packet)
+            return Routed(Fraction(0), partial(carrier.packets, packet))
         shift = round(self.zero / base)
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
-        return (when or 0) * base - self.zero, partial(carrier.packets, packet)
+        return Routed((when or 0) * base - self.zero, partial(carrier.packets, packet), carrier.target.type == "subtitle")
 
     def _inside(self, routed: Iterator[Routed | None]) -> Iterator[Routed | None]:
         """What lies within the part that was asked for. (A whole film: everything.)"""
         first = None if self.plan.start is None else Fraction(0)
         last = None if self._end is None else self._end - self.zero
         for item in routed:
-            if item is None or ((first is None or item[0] >= first) and (last is None or item[0] < last)):
+            if item is None or ((first is None or item.when >= first) and (last is None or item.when < last)):
                 yield item
 
     def _demuxed(self, others: InputContainer) -> Iterator[tuple[int, Packet[Stream]]]:
@@ -343,32 +374,27 @@ class Joiner:
             yield packet.stream.index, packet
 
 
-def _pictures(others: InputContainer, plans: dict[int, StreamPlan]) -> dict[int, bytes]:
-    """Cover art comes as the first packets of its streams."""
-    wanted = {i for i, p in plans.items() if p.action == "attach" and others.streams[i].type == "video"}
-    found: dict[int, bytes] = {}
-    if wanted:
-        for packet in others.demux([others.streams[i] for i in wanted]):
-            if packet.size:
-                found.setdefault(packet.stream.index, bytes(packet))
-            if len(found) == len(wanted):
-                break
-        others.seek(0)
-    return found
-
-
 def in_order(routed: Iterator[Routed | None]) -> Iterator[Routed | None]:
-    """Sorts by time whatever comes within a few seconds of its place; what comes later than that passes as it is."""
-    heap: list[tuple[Fraction, int, Routed]] = []
+    """Sorts events by time that stand within a few seconds of their place; what comes later than that passes as it is.
+
+    Sound and pictures pass untouched: they are in decode order already, and their times may be set back (joined recordings).
+    """
+    events: list[tuple[Fraction, int, Routed]] = []
+    latest: Fraction | None = None
     for number, item in enumerate(routed):
         if item is None:
             yield None
             continue
-        heapq.heappush(heap, (item[0], number, item))
-        while item[0] - heap[0][0] > REORDER_SECONDS:
-            yield heapq.heappop(heap)[2]
-    while heap:
-        yield heapq.heappop(heap)[2]
+        if item.event:
+            heapq.heappush(events, (item.when, number, item))
+        set_back = not item.event and latest is not None and latest - item.when > REORDER_SECONDS
+        while events and (set_back or item.when - events[0][0] > REORDER_SECONDS):
+            yield heapq.heappop(events)[2]
+        if not item.event:
+            latest = item.when
+            yield item
+    while events:
+        yield heapq.heappop(events)[2]
 
 
 def _notes(index: int, carrier: Carrier) -> Iterator[str]:
