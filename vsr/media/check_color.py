@@ -37,19 +37,19 @@ class ColorMoments:
     def __init__(self) -> None:
         self._sums: Array = np.zeros((7, 7))
         self._errors: Array = np.zeros(3)
-        self._frames = 0
+        self.frames = 0
 
     def add(self, own: Thumbnail, picture: Thumbnail) -> None:
         """Takes in a frame and the output's picture of it."""
         rows = np.concatenate([own.reshape(3, -1), np.ones((1, own[0].size)), picture.reshape(3, -1)]).astype(np.float64)
         self._sums += rows @ rows.T
         self._errors += np.abs(picture - own).mean(axis=(1, 2))
-        self._frames += 1
+        self.frames += 1
 
     @property
     def mean_error(self) -> tuple[float, float]:
         """Mean absolute difference in 8-bit levels: luma, chroma."""
-        luma, *chroma = self._errors / max(1, self._frames)
+        luma, *chroma = self._errors / max(1, self.frames)
         return float(luma), float(np.mean(chroma))
 
     def share(self, mistake: Mistake) -> float | None:

@@ -46,10 +46,10 @@ def _check_languages(both: Sequence[tuple[Track, Track]], muxer: str) -> Check:
 
 
 def _check_titles(both: Sequence[tuple[Track, Track]], muxer: str) -> Check:
-    changed = [(a, b) for a, b in both if a.info.title and a.info.title != b.info.title]
-    lost = [f"{a.name}: {a.info.title!r} became {b.info.title!r}" for a, b in changed]
+    changed = [(a, b) for a, b in both if a.title and a.title != b.title]
+    lost = [f"{a.name}: {a.title!r} became {b.title!r}" for a, b in changed]
     held = muxer != "mpegts"
-    return verdict("titles", lost if held else (), _said(a.info.title for a, _ in both), () if held else lost)
+    return verdict("titles", lost if held else (), _said(a.title for a, _ in both), () if held else lost)
 
 
 def _check_dispositions(both: Sequence[tuple[Track, Track]], muxer: str) -> Check:

@@ -54,6 +54,7 @@ class Shown:
     alike: int = 0
     strangers: list[Stranger] = field(default_factory=list)
     colors: ColorMoments = field(default_factory=ColorMoments)
+    odd_colors: ColorMoments = field(default_factory=ColorMoments)  # of frames that resemble none
     lost: frozenset[int] = frozenset()  # frames of the source that do not decode
     spoilt: frozenset[int] = frozenset()  # and of the output
     captions: Captions | None = None
@@ -162,16 +163,15 @@ class _Window:
 
 
 def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int) -> None:
-    own = around[0]
     shown.frames += 1
-    shown.colors.add(own, picture)
-    quality = _decibel(_square(picture - own))
     winner, telling = _winner(picture, around)
     shown.alike += not telling
-    if winner:
-        shown.strangers.append(Stranger(number, partner, partner + winner, quality))
-    elif quality < _STRANGE_DB:
-        shown.strangers.append(Stranger(number, partner, None, quality))
+    quality = _decibel(_square(picture - around[winner]))
+    strange = not winner and quality < _STRANGE_DB
+    # colours are compared with the frame that is shown, be it the wrong one
+    (shown.odd_colors if strange else shown.colors).add(around[winner], picture)
+    if winner or strange:
+        shown.strangers.append(Stranger(number, partner, None if strange else partner + winner, quality))
 
 
 def _winner(picture: Thumbnail, around: dict[int, Thumbnail]) -> tuple[int, bool]:

@@ -38,6 +38,7 @@ class Track:
     """
 
     info: StreamInfo
+    title: str
     disposition: int
     tick: Fraction
     codec_rate: int = 0  # samples per second of audio
@@ -198,7 +199,8 @@ class _Reading:
 def _track(stream: Stream) -> Track:
     context = stream.codec_context
     rate = getattr(context, "sample_rate", 0) or 0
-    return Track(stream_info(stream), int(stream.disposition), stream.time_base or Fraction(1, av.time_base), rate)
+    title = stream.metadata.get("title") or stream.metadata.get("name", "")  # the mov demuxer calls it "name"
+    return Track(stream_info(stream), title, int(stream.disposition), stream.time_base or Fraction(1, av.time_base), rate)
 
 
 def _add(track: Track, packet: Packet[Stream]) -> None:
@@ -242,5 +244,5 @@ def with_times(found: Survey, times: list[int], tick: Fraction, last_duration: i
 
 def without_container(info: VideoInfo) -> Survey:
     """A folder of frames: a film and nothing beside it."""
-    film = Track(StreamInfo(info.index, "video", info.codec), 0, info.time_base)
+    film = Track(StreamInfo(info.index, "video", info.codec), "", 0, info.time_base)
     return Survey(info, info.sar, film, (), {}, (), {}, {}, 0, info.format.layout.alpha)
