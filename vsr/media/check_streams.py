@@ -58,6 +58,12 @@ def _check_track(track: Track, found: Track | None, fate: StreamPlan | None, par
         return Check(track.name, True, f"({words}) {count} packets, same bytes")
     if track.size == found.size and track.digest == found.digest:
         return Check(track.name, True, f"({words}) same bytes in other packets")
+    if track.info.type == "subtitle" and sorted(track.hashes) == sorted(found.hashes):
+        return Check(track.name, True, f"({words}) {count} packets, same bytes, now in the order of their times", stated=True)
+    if (hidden := find_run(track, found)) is not None and hidden <= track.cut_off and hidden + count == len(track.hashes):
+        return Check(
+            track.name, True, f"({words}) {count} packets, same bytes; {hidden} that an edit list hid are left out", stated=True
+        )
     if fate is not None and action == "convert":
         return _check_converted(track, found, fate, words, part)
     return Check(track.name, False, f"({words}) {_difference(track, found)}")

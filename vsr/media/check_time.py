@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
 
 from vsr.media.check import Check, milliseconds, verdict
@@ -175,7 +176,10 @@ def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str)
     edits = Fraction(1, 1000) if muxer in ISO_MUXERS else Fraction(0)
     faults, notes, worst = [], [], Fraction(0)
     for before, after in pairs:
-        shifts = _shifts(before, after)
+        if jumps := set_back(before):
+            notes.append(f"{before.name}: its clock is set back {jumps} times in the source; the parts follow each other now")
+            continue
+        shifts = _shifts(before, after, fit.offset)
         if not shifts:
             continue
         allowed = fit.slack + edits + (before.tick + after.tick) / 2
@@ -196,11 +200,11 @@ def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str)
     return verdict("sync", faults, fine, notes)
 
 
-def _shifts(before: Track, after: Track) -> list[Fraction]:
+def _shifts(before: Track, after: Track, near: Fraction) -> list[Fraction]:
     """By how many seconds each packet has moved; of packets that are not the same ones, the first."""
     if not before.times or not after.times:
         return []
-    at = find_run(before, after)
+    at = find_run(before, after, near)
     if at is None:
         assert before.first is not None and after.first is not None
         return [after.first - before.first]
@@ -208,11 +212,21 @@ def _shifts(before: Track, after: Track) -> list[Fraction]:
     return [new * after.tick - old * before.tick for old, new in zip(same, after.times, strict=True)]
 
 
-def find_run(before: Track, after: Track) -> int | None:
-    """Where the output's packets stand in the source's, all of them in one piece; None = they do not."""
+def find_run(before: Track, after: Track, near: Fraction = Fraction(0)) -> int | None:
+    """Where the output's packets stand in the source's, all of them in one piece; None = they do not.
+
+    A steady tone or silence repeats its packets: then the place from which they have moved by about `near` seconds.
+    """
     count, first = len(after.hashes), after.hashes[0] if after.hashes else None
-    starts = (n for n in range(len(before.hashes) - count + 1) if before.hashes[n] == first)
+    starts = [n for n in range(len(before.hashes) - count + 1) if before.hashes[n] == first]
+    starts.sort(key=lambda n: abs(after.times[0] * after.tick - before.times[n] * before.tick - near))
     return next((n for n in starts if before.hashes[n : n + count] == after.hashes), None)
+
+
+def set_back(track: Track) -> int:
+    """How often a stream's clock falls back by more than a second, as in joined recordings."""
+    second = 1 / track.tick
+    return sum(a - b > second for a, b in pairwise(track.times))
 
 
 def frame_seconds(before: Track, after: Track) -> Fraction:

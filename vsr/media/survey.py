@@ -34,7 +34,7 @@ class Track:
     """One stream: `times` (pts in ticks) and `hashes` of its packets in the file's order, 8 bytes each.
 
     `last_duration` is that of the packet with the latest pts, in ticks (0 = unknown); `disordered` counts decode times that do
-    not increase, which every muxer has to mend.
+    not increase, which every muxer has to mend; `cut_off` counts the first packets that an edit list hides.
     """
 
     info: StreamInfo
@@ -47,6 +47,7 @@ class Track:
     hashes: array[int] = field(default_factory=lambda: array("Q"))
     last_duration: int = 0
     disordered: int = 0
+    cut_off: int = 0
     latest: int = 0
     last_dts: int | None = None
     whole: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16), compare=False)
@@ -176,6 +177,7 @@ class _Reading:
             return
         content = unwrap(bytes(packet))
         track.hashes.append(int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big"))
+        track.cut_off += packet.is_discard and track.cut_off == len(track.hashes) - 1
         track.whole.update(content)
         track.size += len(content)
         _add(track, packet)
