@@ -50,7 +50,7 @@ FILMS = [
         sounds=(Sound("libopus"),), time_base=Fraction(1, 1000), pts=vfr(12, [40]),
     ),
     Film("mov", ".mov", sounds=(Sound("pcm_s16le"),)),
-    Film("m4v", ".m4v", sounds=(Sound(),)),
+    Film("m4v", ".m4v", sounds=(Sound(title="main"),)),
     Film("bt601", color=(1, 6, 6, 6)),
     Film("full range", pix_fmt="yuvj420p", color=(2, 1, 1, 1)),
     Film(

@@ -110,7 +110,10 @@ def label(target: Stream, stream: Stream) -> None:
 
 def kept_tags(metadata: dict[str, str]) -> dict[str, str]:
     """A stream's tags that still hold in another file."""
-    return {k: v for k, v in metadata.items() if not k.lower().startswith(_STALE_TAGS)}
+    kept = {k: v for k, v in metadata.items() if not k.lower().startswith(_STALE_TAGS)}
+    if "name" in kept:  # mp4 and mov give a track's title under this name, and take it under the other
+        kept.setdefault("title", kept.pop("name"))
+    return kept
 
 
 def kept_global_tags(metadata: dict[str, str]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def _given_up(plan: Plan) -> frozenset[str]:
         "bit depth": target.bits < source.bits,
         "alpha": not target.alpha,
         "HDR": codec not in ("hevc", "av1"),
-        "captions": codec not in ("h264", "hevc"),
+        "captions": True,  # no codec carries them yet; the plan warned
     }
     return frozenset(name for name, is_lost in lost.items() if is_lost)
 
