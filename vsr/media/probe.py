@@ -159,7 +159,8 @@ def stream_info(stream: Stream) -> StreamInfo:
 def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
     """Every side data of a frame, by its type's name. (Iterating the container gives values in PyAV 18 and keys in 19.)"""
     held: Any = frame.side_data  # the stubs know it as a mapping of motion vectors only
-    items = (held[i] for i in range(len(held)))
+    # 18 iterates values and 19 types, whose number is less than that of the values where a type repeats
+    items = (item if hasattr(item, "type") else held[item] for item in held)
     found: dict[str, bytes] = {}
     for item in items:
         with suppress(ValueError):  # a kind that this PyAV has no name for
