@@ -33,10 +33,10 @@ def milliseconds(seconds: object) -> str:
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """One line for people: frames and times in full; of the rest what is broken or stated, and how many are fine."""
+    """One line for people: frames, times and each stream in full; of the rest what is broken or stated, and how many are fine."""
     told, fine = [], 0
     for check in checks:
-        if check.name in ("frames", "timestamps") or check.stated or not check.ok:
+        if check.name in ("frames", "timestamps") or " stream " in check.name or check.stated or not check.ok:
             told.append(f"{check.name} {check.detail}")
         else:
             fine += 1
