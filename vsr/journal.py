@@ -182,12 +182,12 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    fsync_folder(path.parent)
+    fsync(path.parent)
 
 
-def fsync_folder(path: Path) -> None:
-    """Makes the names in a folder survive a power cut (POSIX; elsewhere the system does it)."""
-    if os.name != "posix":
+def fsync(path: Path) -> None:
+    """Makes a file's bytes, or the names in a folder (POSIX; elsewhere the system does that), survive a power cut."""
+    if os.name != "posix" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)
     try:

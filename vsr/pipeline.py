@@ -21,7 +21,7 @@ from vsr.engine.prefetch import prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
 from vsr.frames import FrameBatch
-from vsr.journal import Journal, SegmentRecord, digest_of, fsync_folder
+from vsr.journal import Journal, SegmentRecord, digest_of, fsync
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
@@ -193,7 +193,7 @@ class Run:
             if not broken:
                 self.journal.crown(part)
             part.replace(final)
-            fsync_folder(final.parent)
+            fsync(final.parent)
         finally:
             part.unlink(missing_ok=True)
         self.report.output = str(final)

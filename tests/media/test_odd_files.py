@@ -18,7 +18,7 @@ from tests.films import Film, Sound, Words, look, make, opened, vfr
 from vsr import EncodeConfig, UpscaleConfig, upscale
 from vsr.errors import ConfigError
 from vsr.media.decoder import Decoder
-from vsr.media.join import Routed, in_order
+from vsr.media.joiner import Routed, in_order
 from vsr.report import Report
 
 B_FRAMES = {"preset": "veryfast", "crf": "1", "bf": "3", "g": "12"}

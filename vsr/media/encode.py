@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import EncodeError
 from vsr.frames import FrameBatch, FrameFormat
+from vsr.journal import fsync
 from vsr.media.pixels import make_frame, tag_colors
 from vsr.media.source import OPEN_OPTIONS, reason
 from vsr.plan import Encoding, Plan
@@ -192,14 +193,3 @@ def rate_hint(rate: Fraction | None) -> Fraction:
     if rate is None or not 0 < rate <= _MAX_RATE_HINT:
         return Fraction(25)
     return rate.limit_denominator(1001)
-
-
-def fsync(path: Path) -> None:
-    """Makes a file's bytes, or a folder's entries, survive a power cut."""
-    if os.name != "posix" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
