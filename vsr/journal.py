@@ -119,8 +119,7 @@ class Journal:
 
     def remove(self) -> None:
         """Cleans up after the job, its last mark last: a kill in between must not look like work that is yet to do."""
-        last = (FINAL, LOCK)
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name in last):
+        for path in sorted(self.folder.iterdir(), key=lambda path: (path.name == FINAL, path.name == LOCK)):
             path.unlink(missing_ok=True)
         self.folder.rmdir()
 

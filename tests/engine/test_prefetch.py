@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import threading
 import time
 import traceback
@@ -141,6 +142,8 @@ def test_an_error_in_the_clean_up_is_noted_on_the_one_that_is_on_its_way() -> No
 def test_keyboard_interrupt_while_the_consumer_waits() -> None:
     import _thread
 
+    # a shell without job control starts background commands with Ctrl-C ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     released = threading.Event()
 
     def stuck() -> Iterator[int]:
@@ -150,11 +153,14 @@ def test_keyboard_interrupt_while_the_consumer_waits() -> None:
         yield 2
 
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), prefetch(stuck(), 1, NAME) as items:
-        try:
-            list(items)
-        finally:
-            released.set()
+    try:
+        with pytest.raises(KeyboardInterrupt), prefetch(stuck(), 1, NAME) as items:
+            try:
+                list(items)
+            finally:
+                released.set()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - started < 4
 
 
