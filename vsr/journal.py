@@ -78,7 +78,10 @@ class Journal:
             raise JobError(
                 f"{self.folder}: holds unfinished work of another job ({told}); --no-resume throws it away and begins again"
             )
-        plan: Plan = from_plain(Plan, content["plan"])
+        try:
+            plan: Plan = from_plain(Plan, content["plan"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise JobError(f"{self.folder / PLAN}: was written by another version of vsr; --no-resume begins again") from exc
         return plan
 
     def finished(self, segment: Segment) -> SegmentRecord | None:

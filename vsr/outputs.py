@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
@@ -42,6 +43,8 @@ def work_dir(config: UpscaleConfig, output: str) -> Path:
 def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
     """Where the film goes, and the container's name."""
     if config.output == STDIO:
+        if sys.stdout is None:
+            raise ConfigError("standard output is closed: name a file with -o")
         y4m = config.pipe_format == "y4m" or (
             config.pipe_format == "auto" and info.container in (IMAGES, Y4M) and config.encode.codec == "auto"
         )

@@ -46,6 +46,8 @@ def _plan_stream(stream: Stream, muxer: str, container: InputContainer) -> Strea
     if stream.type != "attachment" and _carries(muxer, stream):
         return StreamPlan(info.index, "copy")
     missing = _missing(muxer, stream)
+    if info.detail.startswith("0 Hz"):
+        return StreamPlan(info.index, "drop", reason=f"not one packet of its {info.codec or 'unknown'} sound tells what it is")
     if stream.type == "audio" and stream.codec_context is not None:
         return StreamPlan(info.index, "convert", _AUDIO_FALLBACK[muxer], missing)
     if stream.type == "subtitle" and info.codec in _TEXT_CODECS and muxer in _TEXT_FALLBACK:
@@ -87,6 +89,8 @@ def _carries(muxer: str, stream: Stream) -> bool:
     info = stream_info(stream)
     if muxer == "mpegts" and info.codec not in _TS_CODECS:
         return False
+    if muxer == "mp4" and info.codec.startswith("pcm_") and "channels" in info.detail:
+        return False  # its channels have no names, and the muxer finds that out when it writes the index, at the very end
     try:
         with av.open(io.BytesIO(), "w", format=muxer, **OPEN_OPTIONS) as scratch:
             add_copy(scratch, stream)
