@@ -21,6 +21,7 @@ from vsr.media.check_color import ColorMoments
 from vsr.media.check_picture import Captions
 from vsr.media.check_time import Alignment, at_time
 from vsr.media.clock import Clock
+from vsr.media.decoder import Decoder, salvaged_packets
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout, read_planes
 from vsr.media.probe import side_data
 from vsr.media.source import open_input
@@ -75,7 +76,6 @@ class _Film:
         with open_input(self._path) as container:
             stream = container.streams[info.index]
             assert isinstance(stream, VideoStream)
-            stream.thread_type = "AUTO"
             for other in container.streams:
                 if other.index != info.index:
                     other.discard = Discard.all
@@ -101,19 +101,11 @@ class _Film:
 
 
 def _decoded(container: Any, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Every frame that decodes; a damaged packet costs its own, a damaged container the rest."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError:
-            packet = None
+    """Every frame that decodes, by the same salvage as the Reader's; what it refuses costs its own frames only."""
+    decoder = Decoder(stream)
+    for packet in salvaged_packets(container.demux(stream), stream):
         with suppress(av.error.FFmpegError):
-            yield from stream.decode(packet)
-        if packet is None:
-            return
+            yield from decoder.decode(packet)
 
 
 def look_at_pixels(
