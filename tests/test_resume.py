@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import av
 import pytest
 
 from tests.films import Film, Sound, look, make, vfr
 from vsr import EncodeConfig, Progress, UpscaleConfig, upscale
-from vsr.errors import Interrupted, JobError
+from vsr.errors import ConfigError, EncodeError, Interrupted, JobError
 from vsr.journal import Journal
 
 FILMS = {
@@ -180,3 +185,125 @@ def test_the_report_says_what_was_kept(tmp_path: Path) -> None:
     report = upscale(config(source, output), seen.append)
     assert report.frames_kept == seen[0].kept > 0
     assert all(check.ok for check in report.checks)
+
+
+def in_a_fork(work: Callable[[], object], number: int = 0, step: int = 0, armed_by: str = "") -> int:
+    """Does `work` in a child that gets signal `number` before its file operation `step`: its exit code (work's own, where it
+    is an int), or the negative number of what killed it.
+
+    Operations of Python in the working folder are counted (a hook of the interpreter sees them), from the first that touches a
+    file called `armed_by` on.
+    """
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a child that hangs must not outlive the test
+        _be_the_child(work, number, step, armed_by)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _be_the_child(work: Callable[[], object], number: int, step: int, armed_by: str) -> NoReturn:
+    seen = -1 if armed_by else 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        path = str(arguments[0]) if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir") else ""
+        if path.startswith(str(Path.cwd())):
+            seen += seen >= 0 or Path(path).name == armed_by
+            if seen == step > 0:
+                # to the main thread itself: another one would only pass it on, some time later
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+    sys.addaudithook(hook)
+    code = 70
+    try:
+        code = int(str(work() or 0))
+    finally:
+        os._exit(code)
+
+
+MADE_FRAMES, FINISHED, UNFINISHED = 10, 20, 21
+
+
+def work_on(job: UpscaleConfig) -> int:
+    """What became of a job, as an exit code."""
+    try:
+        return MADE_FRAMES if upscale(job).frames_out else 0
+    except ConfigError as exc:  # killed when nothing was left to do but to remove the folder
+        assert "exists already" in str(exc)
+        return 0
+    except Interrupted as exc:
+        left = Path(str(job.output)).with_name(".killed.mp4.vsr").exists()
+        return FINISHED if "finished" in str(exc) and not left else UNFINISHED
+
+
+def kill_before_each_file_operation(armed_by: str) -> None:
+    source, whole, killed = Path.cwd() / "b-frames.mp4", Path.cwd() / "whole.mp4", Path.cwd() / "killed.mp4"
+    assert in_a_fork(lambda: not make(FILMS["b-frames"], Path.cwd())) == 0
+    assert in_a_fork(lambda: work_on(config(source, whole, segment=0.8))) == MADE_FRAMES
+    job = config(source, killed, segment=0.8)
+    for step in count(1):
+        if in_a_fork(lambda: work_on(job), signal.SIGKILL, step, armed_by) != -signal.SIGKILL:
+            break
+        there = killed.exists()
+        assert not there or in_a_fork(lambda: same(whole, killed)) == 0, step
+        ended = in_a_fork(lambda: work_on(job))
+        assert ended in ((0,) if there else (0, MADE_FRAMES)), f"step {step}: {ended}"
+        assert in_a_fork(lambda: same(whole, killed)) == 0, step
+        killed.unlink()
+    assert step > 10
+
+
+def interrupt_the_cleaning_up() -> None:
+    source, killed = Path.cwd() / "b-frames.mp4", Path.cwd() / "killed.mp4"
+    assert in_a_fork(lambda: not make(FILMS["b-frames"], Path.cwd())) == 0
+    for step in (7, 11):  # the first segment goes, then the mark of the result
+        job = config(source, killed, segment=0.8, overwrite=True)
+        ended = in_a_fork(lambda job=job: work_on(job), signal.SIGINT, step, "final.json.part")  # type: ignore[misc]
+        assert ended == FINISHED, f"step {step}: {ended}"
+
+
+def fill_the_disk_before_the_journal() -> None:
+    """No file may grow beyond a few bytes, so that the plan cannot be written."""
+    import resource
+
+    def work() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            return work_on(config(Path.cwd() / "b-frames.mp4", Path.cwd() / "killed.mp4"))
+        except EncodeError as exc:
+            return FINISHED if "plan.json: cannot be written: File too large; make room" in str(exc) else UNFINISHED
+
+    assert in_a_fork(lambda: not make(FILMS["b-frames"], Path.cwd())) == 0
+    assert in_a_fork(work) == FINISHED
+    assert [path.name for path in Path.cwd().iterdir()] == ["b-frames.mp4"]
+
+
+def alone(call: str, folder: Path) -> None:
+    """In an interpreter that does nothing but fork: hooks stay, and what has computed with threads must not fork."""
+    here = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {here!r}); import vsr.pipeline\nimport tests.test_resume as t\n"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", f"{code}t.{call}"], check=True, cwd=folder)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+
+
+@needs_fork
+def test_a_kill_while_cleaning_up_costs_nothing(tmp_path: Path) -> None:
+    alone("kill_before_each_file_operation('final.json.part')", tmp_path)
+
+
+@needs_fork
+def test_a_journal_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:
+    alone("fill_the_disk_before_the_journal()", tmp_path)
+
+
+@needs_fork
+@pytest.mark.slow
+def test_a_kill_before_any_file_operation_costs_nothing_that_was_finished(tmp_path: Path) -> None:
+    alone("kill_before_each_file_operation('')", tmp_path)
+
+
+@needs_fork
+def test_an_interrupt_while_cleaning_up_says_that_the_result_is_there(tmp_path: Path) -> None:
+    alone("interrupt_the_cleaning_up()", tmp_path)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from filelock import FileLock, Timeout
 
-from vsr.errors import JobError
+from vsr.errors import EncodeError, JobError
 from vsr.plan import Plan, Segment
 
 FORMAT = 1  # of the files below; another number is another journal
@@ -121,8 +121,12 @@ class Journal:
                 path.unlink()
 
     def remove(self) -> None:
-        """Cleans up after the job, its last mark last: a kill in between must not look like work that is yet to do."""
-        for path in sorted(self.folder.iterdir(), key=lambda path: (path.name == FINAL, path.name == LOCK)):
+        """Cleans up after the job, its marks last: a kill in between must not look like work that is yet to do.
+
+        The plan goes after the mark of the result: without its plan a marked job would begin again.
+        """
+        last = {name: rank for rank, name in enumerate((FINAL, PLAN, LOCK), 1)}
+        for path in sorted(self.folder.iterdir(), key=lambda path: last.get(path.name, 0)):
             path.unlink(missing_ok=True)
         self.folder.rmdir()
 
@@ -146,6 +150,14 @@ class Journal:
 
     def _record(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
+
+    def sweep(self) -> None:
+        """Removes the folder where nothing is left in it but the lock: its job was killed in the last moment."""
+        if not self.folder.is_dir() or {path.name for path in self.folder.iterdir()} - {LOCK}:
+            return
+        with suppress(JobError, OSError), self.locked():
+            (self.folder / LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -177,14 +189,19 @@ def digest_of(path: Path) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts a file in place so that it is there whole, or not, whatever happens."""
+    """Puts a file in place so that it is there whole, or not, whatever happens. Raises EncodeError for a full disk."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    fsync(path.parent)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        fsync(path.parent)
+    except OSError as exc:
+        raise EncodeError(
+            f"{path}: cannot be written: {exc.strerror}; make room, or choose another place with --work-dir"
+        ) from exc
 
 
 def fsync(path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from vsr.errors import BrokenPromise, ConfigError, Interrupted, JobError, VsrError
-from vsr.journal import Journal
+from vsr.journal import Journal, fsync
 from vsr.planning import Draft
 
 
@@ -18,8 +18,13 @@ def work_folder(draft: Draft) -> Iterator[Journal]:
     folder = draft.work_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        fsync(folder.parent)
     except OSError as exc:
         raise ConfigError(f"{folder}: cannot be created: {exc.strerror}") from exc
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            folder.rmdir()  # empty, or another's
+        raise
     journal = Journal(folder)
     with journal.locked():
         try:
@@ -42,8 +47,12 @@ def work_folder(draft: Draft) -> Iterator[Journal]:
             _kept(journal)
             raise
         else:
-            with suppress(OSError):  # the result is there; a folder that cannot be removed does not spoil it
-                journal.remove()
+            try:
+                with suppress(OSError):  # the result is there; a folder that cannot be removed does not spoil it
+                    journal.remove()
+            except KeyboardInterrupt as exc:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise Interrupted("the result is finished") from exc
 
 
 def _kept(journal: Journal) -> str:
