@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 UV     := $(VENV)/setup/bin/uv
 
-.PHONY: setup demo test test-slow lint types check clean
+.PHONY: setup demo test test-slow lint types check fidelity clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make demo    upscale the bundled clip by 4 with esrgan: out/demo.mp4 and a before/after picture"
 	@echo "make test    the quick tests (2 cores: minutes)"
 	@echo "make check   lint + types + all tests: what CI runs"
+	@echo "make fidelity   what is kept of every kind of file that the tests make: docs/fidelity.md"
 
 setup: $(VENV)/.done
 
@@ -44,6 +45,9 @@ types: setup
 
 check: lint types
 	$(BIN)/python -m pytest --durations=15
+
+fidelity: setup
+	$(BIN)/python -m benchmarks.fidelity
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

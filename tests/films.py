@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
+from av.stream import AttachmentStream, Disposition
 
 from vsr.frames import FrameFormat, PixelLayout
+from vsr.media.picture_data import side_data
 from vsr.media.pixels import make_frame, planar_equivalent, planar_layout
-from vsr.media.probe import side_data
 from vsr.media.source import OPEN_OPTIONS
 
 
@@ -31,6 +33,7 @@ class Sound:
     default: bool = True
     delay: float = 0.0
     bit_rate: int = 0
+    flags: int = 0  # beside `default`: commentary, original, ...
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,17 @@ class Words:
     codec: str = "srt"
     language: str = "ger"
     forced: bool = False
+    title: str = ""
+    flags: int = 0
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
 class Film:
-    """What to make. `pts` in ticks of `time_base`; `color` is (range, primaries, transfer, matrix) or None for untagged."""
+    """What to make. `pts` in ticks of `time_base`; `color` is (range, primaries, transfer, matrix) or None for untagged.
+
+    `labels` are tags of the film's own stream (language, title, timecode).
+    """
 
     name: str
     suffix: str = ".mp4"
@@ -53,6 +62,7 @@ class Film:
     size: tuple[int, int] = (64, 48)
     pts: tuple[int, ...] = tuple(range(0, 12 * 512, 512))
     time_base: Fraction = Fraction(1, 12800)
+    rate: Fraction = Fraction(25)
     options: dict[str, str] = field(default_factory=lambda: {"preset": "ultrafast", "crf": "1"})
     color: tuple[int, int, int, int] | None = (1, 1, 1, 1)
     sar: Fraction = Fraction(1)
@@ -62,6 +72,7 @@ class Film:
     words: tuple[Words, ...] = ()
     chapters: tuple[tuple[float, float, str], ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     fonts: tuple[str, ...] = ()
     muxer: str | None = None
     muxer_options: dict[str, str] = field(default_factory=dict)
@@ -136,8 +147,9 @@ def _frame(film: Film, number: int) -> av.VideoFrame:
 
 
 def _add_video(out: OutputContainer, film: Film) -> av.VideoStream:
-    video = out.add_stream(film.codec, rate=25, options=dict(film.options))
+    video = out.add_stream(film.codec, rate=film.rate, options=dict(film.options))
     assert isinstance(video, av.VideoStream)
+    video.metadata.update(film.labels)
     context = video.codec_context
     context.width, context.height, context.pix_fmt = *film.size, film.pix_fmt
     context.time_base = film.time_base
@@ -152,7 +164,7 @@ def _add_video(out: OutputContainer, film: Film) -> av.VideoStream:
 
 
 def _add_sound(out: OutputContainer, sound: Sound) -> av.AudioStream:
-    track = out.add_stream(sound.codec, rate=sound.rate)
+    track = out.add_stream(sound.codec, rate=sound.rate, options={"strict": "experimental"})  # vorbis
     assert isinstance(track, av.AudioStream)
     track.codec_context.layout = sound.layout
     track.codec_context.time_base = Fraction(1, sound.rate)
@@ -161,7 +173,7 @@ def _add_sound(out: OutputContainer, sound: Sound) -> av.AudioStream:
     track.metadata["language"] = sound.language
     if sound.title:
         track.metadata["title"] = sound.title
-    track.disposition = av.stream.Disposition.default if sound.default else av.stream.Disposition(0)
+    track.disposition = Disposition(sound.flags) | (Disposition.default if sound.default else Disposition(0))
     return track
 
 
@@ -194,8 +206,9 @@ def _add_words(out: OutputContainer, words: Words) -> Any:
     if words.codec in ("ass",):
         stream.codec_context.extradata = ASS_HEADER
     stream.metadata["language"] = words.language
-    if words.forced:
-        stream.disposition = av.stream.Disposition.forced
+    if words.title:
+        stream.metadata["title"] = words.title
+    stream.disposition = Disposition(words.flags) | (Disposition.forced if words.forced else Disposition(0))
     return stream
 
 
@@ -204,7 +217,7 @@ def _lines(stream: Any, words: Words, seconds: float) -> Iterator[Any]:
         packet = av.Packet(_payload(words.codec, i, text))
         packet.stream = stream
         packet.time_base = Fraction(1, 1000)
-        packet.pts = packet.dts = round(i * seconds * 500)
+        packet.pts = packet.dts = round(words.delay * 1000 + i * seconds * 500)
         packet.duration = round(seconds * 400)
         packet.is_keyframe = True
         yield packet
@@ -215,60 +228,107 @@ def _payload(codec: str, number: int, text: bytes) -> bytes:
         return b"%d,0,Default,,0,0,0,,%s" % (number, text)
     if codec == "mov_text":
         return len(text).to_bytes(2, "big") + text
+    if codec == "dvbsub":  # a page and its end, ETSI EN 300 743
+        return bytes.fromhex("0f100001000205000f80000100 00ff".replace(" ", ""))
     return text
 
 
 @dataclass
 class Seen:
-    """What an independent look at a file finds; times in exact seconds."""
+    """What an independent look at a file finds; times in exact seconds.
+
+    `lumas` are means of the first plane as stored (0..1), `colors` those of R, G, B and alpha as FFmpeg's converter shows them
+    (0..255); `others` are further films; `hdr` is the first frame's static metadata.
+    """
 
     times: list[Fraction]
+    tick: Fraction
     lumas: list[float]
+    colors: list[tuple[float, ...]]
     size: tuple[int, int]
     pix_fmt: str
     color: tuple[int, int, int, int]
     sar: Fraction
     matrix: bytes | None
     packets: dict[str, list[tuple[Fraction, bytes]]]
+    others: dict[str, list[tuple[Fraction, bytes]]]
+    covers: list[bytes]
+    fonts: dict[str, bytes]
     streams: list[tuple[str, str, str, int]]
     chapters: list[tuple[Fraction, Fraction, str]]
     tags: dict[str, str]
+    labels: dict[str, str]
+    hdr: dict[str, bytes]
 
 
-def look(path: Path, *, decode: bool = True) -> Seen:
-    """Decodes the film and lists everything else, with PyAV's plain interface and none of vsr's code paths."""
+def look(path: Path) -> Seen:
+    """Decodes the film and lists everything else, with PyAV's plain interface and none of vsr's code paths.
+
+    Damaged packets are passed over; frames of a file without a clock get the times of its nominal rate.
+    """
     with opened(path) as container:
-        video = next(s for s in container.streams.video if not s.disposition & 0x400)
-        times: list[Fraction] = []
-        lumas: list[float] = []
+        video = _main_film(container)
+        times, lumas, colors = [], [], []
         first: av.VideoFrame | None = None
-        for frame in container.decode(video):
+        tick, rate = video.time_base or Fraction(1), video.guessed_rate or Fraction(25)
+        for number, frame in enumerate(_frames(container, video)):
             first = first or frame
-            assert frame.pts is not None and frame.time_base is not None
-            times.append(frame.pts * frame.time_base)
+            times.append(number / rate if frame.pts is None else frame.pts * tick)
             lumas.append(_luma(frame))
+            colors.append(_shown(frame))
         assert first is not None
-        tags = dict(container.metadata)
+        tags, labels, facts = dict(container.metadata), dict(video.metadata), side_data(first)
         streams: list[tuple[str, str, str, int]] = [
             (s.type, s.codec_context.name if s.codec_context else "", s.language or "", int(s.disposition))
             for s in container.streams
         ]
+        fonts = {s.name or "": bytes(s.data) for s in container.streams if isinstance(s, AttachmentStream)}
         chapters = [(_seconds(c, "start"), _seconds(c, "end"), c["metadata"].get("title", "")) for c in container.chapters()]
         sar, index = video.sample_aspect_ratio or Fraction(1), video.index
-    with opened(path) as container:
-        packets: dict[str, list[tuple[Fraction, bytes]]] = {}
-        for packet in container.demux(
-            *[s for s in container.streams if s.type in ("audio", "subtitle")] or [container.streams[index]]
-        ):
-            if packet.size and packet.stream.index != index:
-                assert packet.pts is not None
-                key = f"{packet.stream.type} {packet.stream.index}"
-                packets.setdefault(key, []).append((packet.pts * packet.time_base, bytes(packet)))
+    packets, others, covers = _beside(path, index)
     color = (int(first.color_range), int(first.color_primaries), int(first.color_trc), int(first.colorspace))
-    matrix = side_data(first).get("DISPLAYMATRIX")
     return Seen(
-        times, lumas, (first.width, first.height), first.format.name, color, sar, matrix, packets, streams, chapters, tags
-    )
+        times, tick, lumas, colors, (first.width, first.height), first.format.name, color, sar, facts.get("DISPLAYMATRIX"),
+        packets, others, covers, fonts, streams, chapters, tags, labels,
+        {key: facts[key] for key in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL") if key in facts},
+    )  # fmt: skip
+
+
+Packets = dict[str, list[tuple[Fraction, bytes]]]
+
+
+def _main_film(container: InputContainer) -> av.VideoStream:
+    return next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+
+
+def _frames(container: InputContainer, video: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Every frame that decodes; FFmpeg's own decoders do not see the alpha that WebM keeps beside the picture."""
+    context: Any = video.codec_context
+    if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
+        known, context = context, av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.name], "r")
+        context.color_primaries, context.color_trc = known.color_primaries, known.color_trc  # only the container has them
+    for packet in container.demux(video):
+        with suppress(av.error.InvalidDataError):
+            yield from context.decode(packet if packet.size else None)
+
+
+def _beside(path: Path, film: int) -> tuple[Packets, Packets, list[bytes]]:
+    """Packets of sound and subtitles, of further films, and cover pictures."""
+    packets: Packets = {}
+    others: Packets = {}
+    covers: list[bytes] = []
+    with opened(path) as container:
+        for packet in container.demux():
+            stream = packet.stream
+            if not packet.size or stream.index == film or stream.type in ("attachment", "data"):
+                continue
+            if stream.disposition & Disposition.attached_pic:
+                covers.append(bytes(packet))
+                continue
+            assert packet.pts is not None
+            held = others if stream.type == "video" else packets
+            held.setdefault(f"{stream.type} {stream.index}", []).append((packet.pts * packet.time_base, bytes(packet)))
+    return packets, others, covers
 
 
 def _seconds(chapter: Any, key: str) -> Fraction:
@@ -287,6 +347,13 @@ def _luma(frame: av.VideoFrame) -> float:
     samples: Any = np.frombuffer(memoryview(plane), np.uint8 if bits == 8 else "<u2")
     rows = samples.reshape(plane.height, -1)[:, : plane.width]
     return float(rows.mean() / ((1 << bits) - 1))
+
+
+def _shown(frame: av.VideoFrame) -> tuple[float, ...]:
+    """Mean R, G, B and alpha, 0..255; none where FFmpeg's converter does not know the matrix."""
+    if frame.colorspace == 8:  # YCgCo
+        return ()
+    return tuple(float(v) for v in frame.to_ndarray(format="rgba").reshape(-1, 4).mean(0))
 
 
 def layout_of(pix_fmt: str) -> PixelLayout:

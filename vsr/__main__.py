@@ -1,5 +1,20 @@
-"""python -m vsr"""
+"""python -m vsr, and the console script: an interrupt is one line from the first import on."""
 
-from vsr.cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Loads the command line and runs it."""
+    try:
+        from vsr.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("vsr: interrupted; nothing is left behind\n")
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

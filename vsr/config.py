@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vsr.fields import Deinterlace
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -65,6 +67,7 @@ class UpscaleConfig:
     duration: float | None = None
     fps: str | None = None
     pipe_format: str = "auto"
+    deinterlace: Deinterlace = "auto"
     segment: float | None = None  # seconds of film; None = by the measured speed; 0 = one segment
     resume: bool = True
     work_dir: Path | None = None

@@ -105,11 +105,46 @@ class FrameFormat:
 
 
 @dataclass(frozen=True)
+class Timecode:
+    """SMPTE ST 12-1: a label of a frame, not its time. `drop`: two numbers are left out every minute but the tenth (NTSC)."""
+
+    hours: int
+    minutes: int
+    seconds: int
+    frames: int
+    drop: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.hours:02d}:{self.minutes:02d}:{self.seconds:02d}{';' if self.drop else ':'}{self.frames:02d}"
+
+
+@dataclass(frozen=True)
+class PictureData:
+    """What broadcasters put beside a picture, as bytes and codes of the standards; it means the same at any size.
+
+    captions   cc_data triples of ATSC A/53 part 4 (CEA-608 and CEA-708), three bytes each
+    afd        active format description, 4 bits (SMPTE ST 2016-1); None = none
+    timecode   one for the frame, or one for each of its fields
+    """
+
+    captions: bytes = b""
+    afd: int | None = None
+    timecode: tuple[Timecode, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of what is there."""
+        there = {"captions": bool(self.captions), "afd": self.afd is not None, "timecode": bool(self.timecode)}
+        return tuple(kind for kind, held in there.items() if held)
+
+
+@dataclass(frozen=True)
 class FrameBatch:
     """Consecutive frames of one format: `planes[p]` has shape (N, rows, columns), integers.
 
     `pts` are in the stream's time base, strictly increasing; `duration` is 0 where the source does not say.
-    `index` is the display-order number of the first frame. `timings` collects seconds per stage as the batch travels.
+    `index` is the display-order number of the first frame. `data` is what travels beside the pictures, None where nothing does.
+    `timings` collects seconds per stage as the batch travels.
     """
 
     format: FrameFormat
@@ -118,13 +153,16 @@ class FrameBatch:
     duration: tuple[int, ...] = ()
     index: int = 0
     timings: dict[str, float] = field(default_factory=dict, compare=False)
+    data: tuple[PictureData | None, ...] = ()
 
     def __post_init__(self) -> None:
         layout, n = self.format.layout, len(self.pts)
         if not self.duration:
             object.__setattr__(self, "duration", (0,) * n)
-        if n == 0 or len(self.duration) != n:
-            raise ValueError(f"a batch of {n} frames with {len(self.duration)} durations")
+        if not self.data:
+            object.__setattr__(self, "data", (None,) * n)
+        if n == 0 or len(self.duration) != n or len(self.data) != n:
+            raise ValueError(f"a batch of {n} frames with {len(self.duration)} durations and data for {len(self.data)}")
         if any(b <= a for a, b in zip(self.pts, self.pts[1:], strict=False)):
             raise ValueError(f"timestamps do not increase: {self.pts}")
         if len(self.planes) != layout.plane_count:
@@ -188,6 +226,7 @@ class VideoInfo:
     `frames` is what the container claims or an estimate from duration and rate (0 = unknown);
     `display_matrix` are the nine 16.16 fixed-point integers of the container's rotation/flip (None = upright);
     `clock` says which of the file's times are the frames' own: "pts", or "dts" where the container stores no display times.
+    `picture_data` names what lies beside the first picture (captions, afd, timecode); `timecode` is its label (SMPTE ST 12-1).
     `zero` is the seconds that are subtracted from every stream (transport streams start anywhere).
     """
 
@@ -206,6 +245,8 @@ class VideoInfo:
     rotation: int = 0
     display_matrix: tuple[int, ...] | None = None
     interlaced: bool = False
+    picture_data: tuple[str, ...] = ()
+    timecode: str = ""
     hdr: tuple[str, ...] = ()
     mastering: MasteringDisplay | None = None
     light: LightLevel | None = None

@@ -40,6 +40,12 @@ def work_dir(config: UpscaleConfig, output: str) -> Path:
     return config.work_dir / f".{name}.{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}.vsr"
 
 
+def part_of(output: Path, folder: Path) -> Path:
+    """The file that is given the name `output` when it is whole; another one for each work folder, which locks it."""
+    tag = "" if folder.parent == output.parent else f".{blake2b(os.fsencode(folder), digest_size=4).hexdigest()}"
+    return output.with_name(f".{output.name}{tag}.part")
+
+
 def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: int) -> tuple[str, str]:
     """Where the film goes, and the container's name."""
     if config.output == STDIO:
@@ -65,7 +71,10 @@ def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: in
         if path.is_symlink():  # written through, as every program does
             path = path.resolve()
             output = str(path)
-    finished = Journal(work_dir(config, output)).crowned(path)  # killed just before it could clean up
+    journal = Journal(work_dir(config, output))
+    finished = config.resume and journal.crowned(path)  # killed just before it could clean up
+    if path.exists():
+        journal.sweep()
     require_free(path, config.source, config.overwrite or container == IMAGES or finished)
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{output}: no permission to write in {path.parent}; choose another place with -o")

@@ -20,8 +20,10 @@ from vsr.config import UpscaleConfig
 from vsr.engine.prefetch import prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
+from vsr.fields import rate_factor
 from vsr.frames import FrameBatch
 from vsr.journal import Journal, SegmentRecord, digest_of, fsync
+from vsr.losses import beside_warnings
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
@@ -29,6 +31,7 @@ from vsr.media.join import SegmentFile, join, stream_out, zero_of
 from vsr.media.source import Pipe
 from vsr.media.verify import verify
 from vsr.names import STDIO
+from vsr.outputs import part_of
 from vsr.plan import Plan, Segment
 from vsr.planning import Draft, Job, draft_job, fingerprint, make_plan
 from vsr.report import OnProgress, Progress, Report
@@ -95,7 +98,7 @@ class Run:
                 record = self._render_segment(segment)
             else:
                 self.report.frames_kept += len(record.pts)
-            self.report.warnings += record.notes
+            self.report.warnings += [note for note in record.notes if note not in self.report.warnings]
             done.append(record)
         return done
 
@@ -108,7 +111,8 @@ class Run:
             missing = segment.frames - len(writer.pts)
         if not writer.pts and len(self.plan.segments) == 1:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
-        notes = [*self._engine_notes()]
+        late = sorted(writer.left_out - set(self.plan.info.picture_data))  # the plan warned of what the first frame has
+        notes = [*self._engine_notes(), *beside_warnings(late, self.plan.encoding.codec)]
         if segment.frames and missing > 0:
             notes.append(
                 f"{missing} of {segment.frames} frames from number {segment.first} on could not be decoded and are left out"
@@ -172,6 +176,7 @@ class Run:
         return Reader(
             job.source, plan.info, batch=plan.engine.batch, start=segment.start, stop=segment.stop,
             enter=segment.enter, index=segment.first, spool=self._spool(),
+            deinterlace=plan.deinterlace, origin=segment.origin,
         )  # fmt: skip
 
     def _spool(self) -> Path | None:
@@ -183,7 +188,7 @@ class Run:
         plan, output = self.plan, Path(self.plan.output)
         self._tell("finish", self.report.frames_out)
         segments = [SegmentFile(self.journal.folder / r.file, r.pts, r.last_duration, r.reorder_depth) for r in records if r.pts]
-        part = output.with_name(f".{output.name}.part")
+        part = part_of(output, Path(plan.work_dir))
         try:
             joined = join(plan, self.job.source, segments, part, self._spool())
             self.report.warnings += joined.notes
@@ -213,7 +218,7 @@ class Run:
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
-        writer = PatternWriter(self.plan.output, self.plan.info.time_base)
+        writer = PatternWriter(self.plan.output, self.plan.time_base)
         try:
             with self._frames(self.plan.segments[0]) as upscaled:
                 for batch in upscaled:
@@ -236,7 +241,7 @@ def expected_frames(plan: Plan) -> int:
     known = sum(segment.frames for segment in plan.segments)
     if known:
         return known
-    if plan.stop is not None and plan.info.rate:
+    if plan.stop is not None and plan.rate:
         first = plan.start if plan.start is not None else plan.info.start_pts
-        return round((plan.stop - first) * plan.info.time_base * plan.info.rate)
-    return plan.info.frames
+        return round((plan.stop - first) * plan.info.time_base * plan.rate)
+    return round(plan.info.frames * rate_factor(plan.deinterlace))

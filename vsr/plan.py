@@ -6,8 +6,10 @@ Whatever can change pixels, timestamps or streams stands here. Every run, worker
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from vsr.config import EngineSettings
+from vsr.fields import Deinterlace, rate_factor, ticks
 from vsr.frames import FrameFormat, VideoInfo
 
 
@@ -45,11 +47,12 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the film, by pts: `start` inclusive, `stop` exclusive; None = no bound.
+    """A part of the film, by the source's pts: `start` inclusive, `stop` exclusive; None = no bound.
 
-    frames   how many it should hold (0 = not known)
-    first    the film's number of its first frame
+    frames   how many should come of it (0 = not known)
+    first    the number of the first of them in the whole output
     enter    pts of the frame at which decoding starts to reach `start`; None = at the beginning
+    origin   pts of a frame at which a cycle of `ivtc` begins, one cycle early where there is one; None = at the beginning
     """
 
     number: int
@@ -58,11 +61,12 @@ class Segment:
     frames: int = 0
     first: int = 0
     enter: int | None = None
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved job for one video."""
+    """A resolved job for one video. `info` is the source's; `start` and `stop` are its pts."""
 
     info: VideoInfo
     output: str  # a path, or "-" for standard output
@@ -79,6 +83,17 @@ class Plan:
     stop: int | None = None
     work_dir: str = ""
     warnings: tuple[str, ...] = ()
+    deinterlace: Deinterlace = "off"
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds in a tick of every pts that comes out."""
+        return self.info.time_base / ticks(self.deinterlace)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """The nominal rate of what comes out."""
+        return self.info.rate * rate_factor(self.deinterlace) if self.info.rate else None
 
     @property
     def upscale_label(self) -> str:

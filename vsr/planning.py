@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from io import BytesIO
@@ -13,16 +14,18 @@ from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.memory import budget_bytes, choose_tile
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
 from vsr.errors import ConfigError, UsageError
+from vsr.fields import Deinterlace, cycle_of, output_times, ticks
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
-from vsr.losses import container_warnings, size_warnings, stream_warnings
+from vsr.losses import container_warnings, ignored_options, picture_warnings, size_warnings, stream_warnings
 from vsr.measure import model_fps
 from vsr.media.convert import rehearse
 from vsr.media.decode import trimmed
+from vsr.media.deinterlace import takes_fields
 from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
-from vsr.media.index import build_index
+from vsr.media.index import FrameIndex, build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
 from vsr.media.source import Pipe, library_versions, named_pipe, open_input, standard_input
@@ -36,6 +39,7 @@ from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
 # A file in which seeking does not work is read from its beginning for every segment: so it gets few.
 FEW_SEGMENTS = 8
+WARM_UP = 3  # frames before the first one that filters of fields look at, and one to spare
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Job:
 def draft_job(config: UpscaleConfig) -> Draft:
     """Looks at the source, the output's place and the model. Raises the VsrError that names what cannot be done."""
     source, info = _open(config)
+    if config.fps is not None and info.container != IMAGES:
+        raise UsageError("--fps is for a sequence of images: a film has times of its own, and they are kept")
     width, height = target_size(config, info.format.width, info.format.height)
     output, container = choose_output(config, info, width, height)
     generator = load(config.model, max(width / info.format.width, height / info.format.height))
@@ -112,6 +118,7 @@ def make_plan(draft: Draft) -> Plan:
         encoding=encoding,
         streams=streams,
         segments=(Segment(0, start, stop),),
+        deinterlace=_deinterlace(config, info),
         start=start,
         stop=stop,
         work_dir=str(draft.work_dir),
@@ -119,21 +126,38 @@ def make_plan(draft: Draft) -> Plan:
             *info.warnings,
             *spec.warnings,
             *losses,
+            *ignored_options(config, draft.container),
             *size_warnings(draft.width, draft.height, target),
             *stream_warnings(info, streams),
             *container_warnings(info, draft.container),
         ),
     )
-    return _cut(draft, plan) if draft.segmented else plan
+    if draft.segmented:
+        return _cut(draft, plan)
+    return replace(plan, warnings=(*plan.warnings, *picture_warnings(info, encoding.codec, plan.deinterlace)))
+
+
+def _deinterlace(config: UpscaleConfig, info: VideoInfo) -> Deinterlace:
+    """What is done with fields. Raises ConfigError where it cannot be done."""
+    if config.deinterlace == "off" or info.container == IMAGES:
+        return "off"
+    if takes_fields(info.format):
+        return config.deinterlace
+    if config.deinterlace == "auto":
+        return "off"
+    size = f"{info.format.width}x{info.format.height} {info.pix_fmt}"
+    raise ConfigError(f"--deinterlace {config.deinterlace}: the filters take no frames of {size}; use --deinterlace off")
 
 
 def _cut(draft: Draft, plan: Plan) -> Plan:
     """The plan with its film cut into segments."""
     assert isinstance(draft.source, str)
     index = build_index(draft.source, draft.info)
-    info = replace(plan.info, clock=index.clock, start_pts=index.pts[0])
+    mode = plan.deinterlace
+    info = replace(plan.info, clock=index.clock, start_pts=index.pts[0], interlaced=plan.info.interlaced or index.interlaced > 0)
     start, stop = trimmed(info, draft.config.start, draft.config.duration)
-    plan = replace(plan, info=info, start=start, stop=stop)
+    told = tuple(picture_warnings(info, plan.encoding.codec, mode))
+    plan = replace(plan, info=info, start=start, stop=stop, warnings=(*plan.warnings, *told))
     pts = index.between(start, stop)
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
@@ -145,7 +169,30 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
         seconds = auto_seconds(pts, draft.info.time_base, rate) if rate else float(SHORTEST_SECONDS)
     if seconds and not index.exact:
         seconds = max(seconds, float((pts[-1] - pts[0]) * draft.info.time_base) / FEW_SEGMENTS)
-    return replace(plan, segments=cut(pts, info.time_base, seconds, index.entry_before, start, stop))
+    warm_up = 0 if mode == "off" else cycle_of(mode) + WARM_UP
+
+    def enter(frame: int) -> int | None:
+        return index.entry_before(index.pts[max(0, bisect_left(index.pts, frame) - warm_up)])
+
+    segments = cut(pts, info.time_base, seconds, enter, start, stop, cycle_of(mode))
+    return replace(plan, segments=_outputs(segments, index, mode, info, pts[0]))
+
+
+def _outputs(
+    segments: tuple[Segment, ...], index: FrameIndex, mode: Deinterlace, info: VideoInfo, first: int
+) -> tuple[Segment, ...]:
+    """Segments of the source's frames, with the number of frames that come of them; `first` is the part's first pts."""
+    step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
+    at = index.pts.index(first)
+    times, each = output_times(mode, index.pts[at:], step), ticks(mode)
+    found = []
+    for segment in segments:
+        begin = bisect_left(times, (segment.start if segment.start is not None else first) * each)
+        end = len(times) if segment.stop is None else bisect_left(times, segment.stop * each)
+        # the filter that leaves one of five out compares with the frame before: so one cycle early, where there is one
+        origin = max(at % cycle_of(mode), at + segment.first - cycle_of(mode)) if mode == "ivtc" else None
+        found.append(replace(segment, frames=end - begin, first=begin, origin=None if origin is None else index.pts[origin]))
+    return tuple(found)
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:

@@ -19,19 +19,21 @@ def cut(
     enter: Callable[[int], int | None],
     start: int | None = None,
     stop: int | None = None,
+    cycle: int = 1,
 ) -> tuple[Segment, ...]:
     """Segments of about `seconds` of film each; 0 = one segment. Every frame is in exactly one, in order.
 
     `pts` increase strictly. Borders lie at multiples of the length after the first frame, so they do not depend on frame counts;
     a span without a frame makes no segment. The last border is left out where less than half a segment would follow.
-    `enter` tells where decoding must start for a frame; `start` and `stop` bound the whole where only a part is wanted.
+    `enter` tells where decoding must start for a frame; `start` and `stop` bound the whole where only a part is wanted. Segments
+    begin at multiples of `cycle` frames.
     """
     length = max(1, round(seconds / time_base)) if seconds else 0
     borders = [0]
     if length:
         steps = int((pts[-1] - pts[0]) // length)
         for step in range(1, steps + 1):
-            at = bisect_left(pts, pts[0] + step * length)
+            at = bisect_left(pts, pts[0] + step * length) // cycle * cycle
             if borders[-1] < at < len(pts) and (step < steps or pts[-1] - pts[at] >= length // 2):
                 borders.append(at)
     ends = [*borders[1:], len(pts)]

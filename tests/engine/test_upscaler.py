@@ -148,7 +148,9 @@ def test_the_bytes_of_a_frame_do_not_depend_on_its_batch() -> None:
     format = format_of(YUV10)
     together = film(format, 5)[0]
     upscaler = Upscaler(TwoConvs(), format, format_of(YUV10, 76, 44), EngineSettings(batch=5))
-    alone = [replace(together, planes=tuple(p[i : i + 1] for p in together.planes), pts=(i,), duration=(0,)) for i in range(5)]
+    alone = [
+        replace(together, planes=tuple(p[i : i + 1] for p in together.planes), pts=(i,), duration=(0,), data=()) for i in range(5)
+    ]
     singly = list(upscaler.stream(alone))
     for plane, *frames in zip(upscaler.up(together).planes, *(batch.planes for batch in singly), strict=True):
         np.testing.assert_array_equal(plane, np.concatenate(frames))

@@ -12,9 +12,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.films import Film, Sound, Words, look, make, opened, vfr
+from tests.media.contract_edits import damaged, joined, twice, with_cover, with_edit
 from vsr import EncodeConfig, UpscaleConfig, upscale
 from vsr.errors import ConfigError
 from vsr.media.decoder import Decoder
@@ -103,8 +103,7 @@ def test_a_part_beyond_the_end_is_one_clear_error(tmp_path: Path, capfdbinary: p
 
 def test_joined_recordings_go_on_where_the_clock_is_set_back(tmp_path: Path) -> None:
     once = make(ts("once", 40, sounds=(Sound("mp2"),)), tmp_path)
-    source = tmp_path / "twice.ts"
-    source.write_bytes(once.read_bytes() * 2)
+    source = joined(once, once)
     report = run(source, tmp_path / "out.mkv")
     before, after = look(once), look(tmp_path / "out.mkv")
     same_pictures(before.lumas * 2, after.lumas)
@@ -151,19 +150,6 @@ def test_an_hour_without_a_frame(film: Film, suffix: str, tmp_path: Path) -> Non
     assert all(abs(b - a) <= MILLISECOND for a, b in zip(before.times, after.times, strict=True))
 
 
-def with_edit(path: Path, seconds: Fraction, timescales: Sequence[int]) -> Path:
-    """The mp4 with its tracks' edit lists set to begin `seconds` into the media."""
-    data, at = bytearray(path.read_bytes()), 0
-    for timescale in timescales:
-        at = data.index(b"elst", at) + 4
-        duration, begin = (int.from_bytes(data[at + k : at + k + 4], "big") for k in (8, 12))
-        data[at + 8 : at + 12] = (duration - round(seconds * 1000)).to_bytes(4, "big")
-        data[at + 12 : at + 16] = (begin + round(seconds * timescale)).to_bytes(4, "big")
-    cut = path.with_name(f"cut_{path.name}")
-    cut.write_bytes(data)
-    return cut
-
-
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".ts"])
 def test_what_an_edit_list_cuts_stays_unheard(suffix: str, tmp_path: Path) -> None:
     whole = make(Film("whole", pts=vfr(40, [512]), options=B_FRAMES, sounds=(Sound(),)), tmp_path)
@@ -194,19 +180,6 @@ def test_chapters_move_with_the_film(tmp_path: Path) -> None:
 INTRA = {"preset": "ultrafast", "crf": "1", "g": "1"}
 HEVC_INTRA = {"preset": "ultrafast", "x265-params": "log-level=none:keyint=1"}
 CRC = {"level": "3", "slicecrc": "1", "g": "1"}
-
-
-def damaged(path: Path, from_end: int, skip: int = 0) -> Path:
-    """The film with every byte of one video packet inverted, after the first `skip`."""
-    with opened(path) as container:
-        packets = [bytes(p) for p in container.demux(container.streams.video[0]) if p.size]
-    data, packet = bytearray(path.read_bytes()), packets[-from_end]
-    assert data.count(packet) == 1
-    at = data.index(packet)
-    data[at + skip : at + len(packet)] = bytes(255 - byte for byte in packet[skip:])
-    broken = path.with_name(f"broken_{path.name}")
-    broken.write_bytes(data)
-    return broken
 
 
 @pytest.mark.parametrize("from_end", [1, 3])
@@ -397,47 +370,13 @@ def test_sound_and_film_that_containers_frame_differently(before: str, after: st
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_the_times_of_a_second_film_are_untouched(suffix: str, tmp_path: Path) -> None:
-    one = make(mkv("one", 30, options=PYRAMID), tmp_path)
-    source, output = tmp_path / "two.mkv", tmp_path / f"out{suffix}"
-    with opened(one) as first, opened(one) as second, av.open(str(source), "w") as out:
-        pairs = [(c, out.add_stream_from_template(c.streams.video[0])) for c in (first, second)]
-        for packets in zip(*(c.demux(video=0) for c, _ in pairs), strict=True):
-            for packet, (_, stream) in zip(packets, pairs, strict=True):
-                if packet.size:
-                    packet.stream = stream
-                    out.mux(packet)
+    source, output = twice(make(mkv("one", 30, options=PYRAMID), tmp_path), ".mkv"), tmp_path / f"out{suffix}"
     report = run(source, output)
     before, after = stream_packets(source, 1), stream_packets(output, 1)
     assert [d for _, d in after] == [d for _, d in before]
     offset = look(output).times[0] - look(source).times[0]
     assert all(b[0] - a[0] == offset for a, b in zip(before, after, strict=True))
     assert not any("mended" in w for w in report.warnings)
-
-
-def with_cover(path: Path, suffix: str) -> Path:
-    """The film with a red picture as cover art."""
-    picture = path.with_name("cover.jpg")
-    Image.new("RGB", (32, 32), (200, 30, 30)).save(picture)
-    data, source = picture.read_bytes(), path.with_name(f"covered{suffix}")
-    picture.unlink()
-    with opened(path) as film, av.open(str(source), "w") as out:
-        streams = {s.index: out.add_stream_from_template(s) for s in film.streams}
-        if suffix == ".mkv":
-            out.add_attachment("cover.jpg", "image/jpeg", data)
-        else:
-            cover = out.add_stream("mjpeg")
-            cover.codec_context.width = cover.codec_context.height = 32
-            cover.codec_context.pix_fmt = "yuvj420p"
-            cover.disposition = av.stream.Disposition.attached_pic
-        for packet in film.demux():
-            if packet.size:
-                packet.stream = streams[packet.stream.index]
-                out.mux(packet)
-        if suffix != ".mkv":
-            packet = av.Packet(data)
-            packet.stream, packet.pts, packet.dts, packet.time_base, packet.is_keyframe = cover, 0, 0, MILLISECOND, True
-            out.mux(packet)
-    return source
 
 
 @pytest.mark.parametrize("start", [None, 0.2])

@@ -177,13 +177,14 @@ def image_rows(source: str, image: StillImage) -> dict[str, object]:
 def film_rows(info: VideoInfo) -> dict[str, object]:
     color, size = info.format.color, info.format
     guessed = " (untagged: as players guess)" if color.matrix_guessed else ""
+    chroma = f", chroma {color.siting}" if size.layout.log2_chroma_w else ""
     rows: dict[str, object] = {
         "file": f"{info.source} ({info.container})",
         "film": f"stream {info.index}, {info.codec}, {info.pix_fmt}, {size.width}x{size.height}, sample aspect {info.sar}",
         "time": f"about {info.frames} frames, nominal rate {info.rate}, clock {info.time_base}, first pts {info.start_pts}",
         "duration": f"{info.duration:.3f} s" if info.duration else "",
         "colour": f"matrix {color.matrix}{guessed}, {'full' if color.full_range else 'limited'} range, "
-        f"primaries {color.primaries}, transfer {color.transfer}, chroma {color.siting}",
+        f"primaries {color.primaries}, transfer {color.transfer}{chroma}",
         "hdr": ", ".join(info.hdr) or "no",
         "interlaced": "yes" if info.interlaced else "no",
         "rotation": f"{info.rotation} degrees",

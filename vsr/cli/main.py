@@ -53,6 +53,8 @@ def main() -> NoReturn:
         if os.environ.get("VSR_DEBUG") == "1":
             raise
         fail(f"internal error: {type(exc).__name__}: {exc} (VSR_DEBUG=1 shows where; please report it)", 1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the work is done: what comes now must not change how it ends
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -127,6 +129,13 @@ def cli() -> None:
     metavar="K=V",
     help="Passed to the encoder as it is.",
 )
+@click.option(
+    "--deinterlace",
+    type=click.Choice(["auto", "off", "frame", "field", "ivtc"]),
+    default="auto",
+    show_default=True,
+    help="auto: frames that are flagged; frame: all; field: two for each; ivtc: undo a 3:2 pulldown.",
+)
 @click.option("--start", type=Time(), help="Begin there: seconds or HH:MM:SS.")
 @click.option("--duration", type=Time(), help="Do only so much.")
 @click.option("--fps", metavar="RATE", help="Frame rate of an image sequence, as 24 or 30000/1001.")
@@ -193,6 +202,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         duration=options["duration"],
         fps=options["fps"],
         pipe_format=options["pipe_format"],
+        deinterlace=options["deinterlace"],
         segment=None if options["segment"] == "auto" else options["segment"],
         resume=not options["no_resume"],
         work_dir=options["work_dir"],

@@ -98,8 +98,11 @@ def _mistakes(color: ColorSpec, layout: PixelLayout) -> Iterator[Mistake]:
             yield f"matrix {written} is tagged {color.matrix}", change, none, _TELLING_MATRIX, True
 
 
-def check_colors(moments: ColorMoments, color: ColorSpec, layout: PixelLayout) -> Check:
-    """The output's colours are the source's; `color` and `layout` are those of the output."""
+def check_colors(moments: ColorMoments, color: ColorSpec, layout: PixelLayout, *, deinterlaced: bool = False) -> Check:
+    """The output's colours are the source's; `color` and `layout` are those of the output.
+
+    A frame of two fields shows two moments: a `deinterlaced` one, which shows one of them, may differ by as much as things move.
+    """
     luma, chroma = moments.mean_error
     shares = {mistake[0]: moments.share(mistake) for mistake in _mistakes(color, layout)}
     told = f"mean error {luma:.2f} levels of luma, {chroma:.2f} of chroma"
@@ -107,7 +110,7 @@ def check_colors(moments: ColorMoments, color: ColorSpec, layout: PixelLayout) -
     if made:
         name = min(made, key=lambda name: abs(1 - made[name]))
         return Check("colours", False, f"{name} (share {made[name]:.2f}); {told}")
-    if luma > _LUMA_LIMIT or chroma > _CHROMA_LIMIT:
+    if not deinterlaced and (luma > _LUMA_LIMIT or chroma > _CHROMA_LIMIT):
         return Check("colours", False, f"{told} (limits {_LUMA_LIMIT:g}, {_CHROMA_LIMIT:g})")
     unknown = all(s is None for name, s in shares.items() if name.startswith("matrix"))
     return Check("colours", True, f"{told}{'; too little colour to tell the matrix' if unknown else ''}")

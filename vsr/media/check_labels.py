@@ -11,6 +11,7 @@ import av.error
 
 from vsr.media.check import Check, verdict
 from vsr.media.codecs import ISO_MUXERS, suffix_of
+from vsr.media.languages import holds_language, one_language
 from vsr.media.source import OPEN_OPTIONS
 from vsr.media.streams import kept_global_tags
 from vsr.media.survey import Survey, Track
@@ -40,9 +41,10 @@ def _check_languages(both: Sequence[tuple[Track, Track]], muxer: str) -> Check:
         old, new = language(before), language(after)
         if old == new or (after.info.type == "video" and muxer == "mpegts"):
             continue
-        told = f"{before.name}: {old or 'none'} became {new or 'none'}"
-        (notes if len(old) != 3 and muxer not in _MATROSKA else faults).append(told)
-    return verdict("languages", faults, _said(language(a) for a, _ in both), notes)
+        told = f"{before.name}: {before.info.language or 'none'} became {after.info.language or 'none'}"
+        held = holds_language(before.info.language, muxer) and (len(old) == 3 or muxer in _MATROSKA)
+        (faults if held else notes).append(told)
+    return verdict("languages", faults, _said(a.info.language if language(a) else "" for a, _ in both), notes)
 
 
 def _check_titles(both: Sequence[tuple[Track, Track]], muxer: str) -> Check:
@@ -72,8 +74,8 @@ def _check_dispositions(both: Sequence[tuple[Track, Track]], muxer: str) -> Chec
 
 
 def language(track: Track) -> str:
-    """A track's language; "und" is none."""
-    return "" if track.info.language in ("und", "") else track.info.language
+    """A track's language, by the same code where it has two (deu, ger); "und" is none."""
+    return one_language(track.info.language)
 
 
 def _said(values: Iterable[str]) -> str:

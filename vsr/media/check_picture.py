@@ -1,14 +1,14 @@
-"""What the samples of the film mean: orientation, shape, colour, depth, HDR, captions. Their values are `check_pixels`'."""
+"""What the samples of the film mean: orientation, shape, colour, depth, HDR. Their values are `check_pixels`'."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from fractions import Fraction
 
-from vsr.frames import UNSPECIFIED, ColorSpec, VideoInfo
+from vsr.frames import UNSPECIFIED, ColorSpec, Siting, VideoInfo
 from vsr.media.check import Check, verdict
 from vsr.media.codecs import suffix_of
+from vsr.media.siting import is_sited
 from vsr.media.survey import Survey
 
 _UNTURNED = (0x10000, 0, 0, 0x10000)
@@ -45,8 +45,11 @@ def check_aspect(source: Survey, output: Survey) -> Check:
     return verdict("aspect", [told] if abs(shapes[1] / shapes[0] - 1) > Fraction(1, least) else (), fine)
 
 
-def check_color_tags(source: Survey, output: Survey) -> Check:
-    """Matrix, range, primaries and transfer are tagged as before; of an untagged source, with the matrix that players assume."""
+def check_color_tags(source: Survey, output: Survey, *, siting: Siting | None = None) -> Check:
+    """Matrix, range, primaries and transfer are tagged as before; of an untagged source, with the matrix that players assume.
+
+    Chroma lies where it lay, or left; with `siting`, where the frames were made for.
+    """
     before, after = source.info.format.color, output.info.format.color
     faults = []
     if source.info.format.layout.kind == "yuv" and before.matrix != after.matrix:
@@ -58,6 +61,11 @@ def check_color_tags(source: Survey, output: Survey) -> Check:
         if old != new and old not in (0, UNSPECIFIED):
             faults.append(f"{name} {old} became {new}")
     fine = f"matrix {after.matrix}, {_range(after)} range, primaries {after.primaries}, transfer {after.transfer}"
+    if is_sited(output.info.format.layout):
+        # of a source without 4:2:0 the siting says nothing: "left"
+        if after.siting not in ((siting,) if siting else (before.siting, "left")):
+            faults.append(f"chroma siting {before.siting} is tagged {after.siting}, not {siting or 'left'}")
+        fine += f", chroma {after.siting}"
     return verdict("colour tags", faults, fine)
 
 
@@ -116,40 +124,3 @@ def _mastering(data: bytes) -> tuple[Fraction, ...]:
 
 def _light(data: bytes) -> tuple[Fraction, ...]:
     return tuple(Fraction(n) for n in struct.unpack("=2I", data[:8]))
-
-
-@dataclass(frozen=True)
-class Captions:
-    """Frames with closed captions in source and output, and whether all their bytes are the same (None = not compared)."""
-
-    before: int
-    after: int
-    same: bool | None = None
-
-
-def packet_captions(source: Survey, output: Survey) -> Captions | None:
-    """What the packets alone tell; None where the source was a pipe."""
-    return None if source.captions is None else Captions(source.captions, output.captions or 0)
-
-
-def check_captions(found: Captions | None, *, asked: bool = False) -> Check:
-    """CEA-608/708 captions are with as many frames as before, and the same bytes."""
-    if found is None:
-        return Check("captions", True, "not looked at: the source was a pipe", stated=True)
-    if not found.before:
-        return Check("captions", True, "none")
-    told = f"with {found.after} of {found.before} frames"
-    if found.after == found.before and found.same is not False:
-        return Check("captions", True, f"{told}{', same bytes' if found.same else ''}")
-    other = ", other bytes" if found.same is False and found.after else ""
-    return Check("captions", asked, f"{told}{other}{': this codec carries none' if asked else ''}", stated=asked)
-
-
-def check_interlacing(source: Survey, output: Survey) -> Check:
-    """Only stated: an interlaced source may have been deinterlaced, a progressive one must stay so."""
-    before, after = source.info.interlaced, output.info.interlaced
-    if after and not before:
-        return Check("interlacing", False, "a progressive source became interlaced")
-    if before:
-        return Check("interlacing", True, f"interlaced source, {'interlaced' if after else 'progressive'} output", stated=True)
-    return Check("interlacing", True, "progressive")

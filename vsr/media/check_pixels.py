@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,13 +16,13 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from vsr.media.check import Check, verdict
+from vsr.media.check_beside import Beside, Found, compared
 from vsr.media.check_color import ColorMoments
-from vsr.media.check_picture import Captions
 from vsr.media.check_time import Alignment, at_time
 from vsr.media.clock import Clock
 from vsr.media.decoder import Decoder, salvaged_packets
+from vsr.media.picture_data import picture_data_of
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout, read_planes
-from vsr.media.probe import side_data
 from vsr.media.source import open_input
 from vsr.media.survey import Survey
 from vsr.media.thumbnail import Thumbnail, thumbnail, thumbnail_size
@@ -58,7 +57,7 @@ class Shown:
     odd_colors: ColorMoments = field(default_factory=ColorMoments)  # of frames that resemble none
     lost: frozenset[int] = frozenset()  # frames of the source that do not decode
     spoilt: frozenset[int] = frozenset()  # and of the output
-    captions: Captions | None = None
+    beside: dict[str, Found] = field(default_factory=dict)
 
 
 class _Film:
@@ -67,8 +66,7 @@ class _Film:
     def __init__(self, path: str, survey: Survey, size: tuple[int, int]) -> None:
         self._path, self._survey, self._size = path, survey, size
         self.missing = set(range(len(survey.film.times)))
-        self.captions = 0
-        self.caption_bytes = hashlib.blake2b(digest_size=16)
+        self.beside = Beside()
 
     def __iter__(self) -> Iterator[tuple[int, Thumbnail]]:
         info, times = self._survey.info, self._survey.film.times
@@ -83,7 +81,7 @@ class _Film:
                 at = bisect_left(times, clock.tick(frame.pts, frame.dts))
                 last = max(last + 1, at if at < len(times) else last + 1)
                 self.missing.discard(last)
-                self._take_captions(frame)
+                self.beside.add(picture_data_of(frame, info.rate))
                 yield last, self._reduced(frame)
 
     def _reduced(self, frame: av.VideoFrame) -> Thumbnail:
@@ -92,12 +90,6 @@ class _Film:
         known = self._survey.info.format.color
         color = known if layout == self._survey.info.format.layout else color_of(frame, layout, self._survey.info.codec)
         return thumbnail(read_planes(frame), layout, color, self._size)
-
-    def _take_captions(self, frame: av.VideoFrame) -> None:
-        held = side_data(frame).get("A53_CC") if len(frame.side_data) else None
-        if held:
-            self.captions += 1
-            self.caption_bytes.update(held)
 
 
 def _decoded(container: Any, stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -117,17 +109,18 @@ def look_at_pixels(
     before, after = _Film(*source, size), _Film(*output, size)
     shown = Shown()
     window = _Window(iter(before))
+    partners = fit.shows or fit.partners
+    loose = fit.mode == "ivtc"  # which of two equal pictures the filter kept is its own affair
     for number, picture in after:
-        partner = fit.partners[number] if number < len(fit.partners) else -1
+        partner = partners[number] if number < len(partners) else -1
         around = window.around(partner)
         if 0 in around:
-            _compare(shown, number, picture, around, partner)
+            _compare(shown, number, picture, around, partner, loose)
         if on_frame is not None:
-            on_frame(number + 1, len(fit.partners))
+            on_frame(number + 1, len(partners))
     window.exhaust()
     shown.lost, shown.spoilt = frozenset(before.missing), frozenset(after.missing)
-    same = before.caption_bytes.digest() == after.caption_bytes.digest()
-    shown.captions = Captions(before.captions, after.captions, same)
+    shown.beside = compared(before.beside, after.beside)
     return shown
 
 
@@ -154,15 +147,15 @@ class _Window:
             pass
 
 
-def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int) -> None:
+def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int, loose: bool) -> None:
     shown.frames += 1
     winner, telling = _winner(picture, around)
     shown.alike += not telling
     quality = _decibel(_square(picture - around[winner]))
-    strange = not winner and quality < _STRANGE_DB
+    strange = (loose or not winner) and quality < _STRANGE_DB
     # colours are compared with the frame that is shown, be it the wrong one
     (shown.odd_colors if strange else shown.colors).add(around[winner], picture)
-    if winner or strange:
+    if (winner and not loose) or strange:
         shown.strangers.append(Stranger(number, partner, None if strange else partner + winner, quality))
 
 

@@ -74,8 +74,11 @@ def _check_converted(track: Track, found: Track, fate: StreamPlan, words: str, p
     shorter = track.seconds - found.seconds
     if track.info.type == "audio" and not part and abs(shorter) > CONVERTED_SLACK:
         return Check(track.name, False, f"{told}, and {float(abs(shorter)):.3f} s {'shorter' if shorter > 0 else 'longer'}")
-    if track.info.type == "subtitle" and not part and len(found.hashes) < len(track.hashes):
-        return Check(track.name, False, f"{told}, and only {len(found.hashes)} of {len(track.hashes)} lines are there")
+    missing = len(track.hashes) - len(found.hashes)
+    if track.info.type == "subtitle" and not part and missing > 0:
+        if missing > track.unread:
+            return Check(track.name, False, f"{told}, and only {len(found.hashes)} of {len(track.hashes)} lines are there")
+        told += f"; {missing} damaged {'lines' if missing > 1 else 'line'} of the source cannot be read"
     return Check(track.name, True, told, stated=True)
 
 

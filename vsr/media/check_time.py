@@ -9,10 +9,15 @@ from fractions import Fraction
 from itertools import pairwise
 from math import lcm
 
+from vsr.fields import Deinterlace
 from vsr.media.check import Check, milliseconds, verdict
 from vsr.media.codecs import ISO_MUXERS
 from vsr.media.survey import Survey, Track
 
+_BECAME = {
+    "field": "each field of the source became a frame",
+    "ivtc": "of every five frames of the source four remain: its 3:2 pulldown is undone",
+}
 _NAMED = 3  # faults of one kind that are named; the rest is counted
 CONVERTED_SLACK = Fraction(60, 1000)  # an encoder's priming and padding: what ears do not miss at a track's end
 
@@ -23,7 +28,8 @@ class Alignment:
 
     `partners[i]` is the number of the source's frame for frame i of the output, by time where the two have their times in common,
     else by rank. `missing` frames of the source and `extra` ones of the output have no partner at their time. `slack` is how well
-    `offset` is known, in seconds.
+    `offset` is known, in seconds. `mode` says what became of the source's fields: the times compared are then those that should
+    come of them, and `shows` are the numbers of the source's own frames.
     """
 
     offset: Fraction
@@ -31,6 +37,8 @@ class Alignment:
     partners: tuple[int, ...]
     missing: tuple[int, ...]
     extra: tuple[int, ...]
+    mode: Deinterlace = "off"
+    shows: tuple[int, ...] = ()
 
 
 def align(source: Survey, output: Survey) -> Alignment:
@@ -103,11 +111,10 @@ def check_frames(
     wanted, found = len(before.times), len(after.times) - len(spoilt)
     broken = _told("do not decode", [at_time(after, n) for n in sorted(spoilt)])
     notes = [f"{len(lost)} frames of the damaged source do not decode"] if lost else []
+    notes += [_BECAME[fit.mode]] if fit.mode in _BECAME else []
     missing = [n for n in fit.missing if n not in lost]
     if wanted == len(after.times) or (lost and not missing and not fit.extra):
         return verdict("frames", broken if wanted else ["none"], f"{found} of {wanted}", notes)
-    if source.info.interlaced and not fit.missing and abs(found - 2 * wanted) <= 1:
-        return Check("frames", True, f"{found} of {wanted}: each field of the interlaced source became a frame", stated=True)
     faults = [f"{found} of {wanted}"]
     faults += _told("missing", [at_time(before, n) for n in missing])
     faults += _told("not in the source", [at_time(after, n) for n in fit.extra])

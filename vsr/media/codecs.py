@@ -73,3 +73,8 @@ def suffix_of(muxer: str) -> str:
 def suffixes_for(codec: str) -> str:
     """The extensions of containers that hold a codec, for messages."""
     return ", ".join(suffix for suffix, muxer in MUXERS.items() if muxer in CODECS[codec].containers)
+
+
+def codec_made(decoder: str) -> str:
+    """Our name of the codec that one of FFmpeg's decoders reads."""
+    return {"libdav1d": "av1", "libvpx-vp9": "vp9"}.get(decoder, decoder)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
+from typing import Any
 
 import av
 import av.error
@@ -20,6 +21,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 
 from vsr.errors import EncodeError
+from vsr.media.payload import without_pes_data_header
 from vsr.media.source import OPEN_OPTIONS, exact, reason
 from vsr.media.streams import add_copy, label
 from vsr.plan import StreamPlan
@@ -50,6 +52,7 @@ class Copier:
     def packets(self, packet: Packet[Stream]) -> Iterable[Packet[Stream]]:
         if is_gap(packet, self.target):
             return ()
+        packet = _plain(packet, self.target)
         if packet.dts is None and packet.pts is not None and self.target.type == "video" and self._last_dts is None:
             self._held.append(packet)  # Matroska tells decode times of B-frame streams only after the first few
             return ()
@@ -90,6 +93,17 @@ class Copier:
         return packet
 
 
+def _plain(packet: Packet[Stream], stream: Stream) -> Packet[Stream]:
+    """A DVB subtitle as containers want it: the transport stream's muxer adds what its demuxer left on the first packet."""
+    context = stream.codec_context
+    if context is None or context.name != "dvbsub" or (content := without_pes_data_header(bytes(packet))) == bytes(packet):
+        return packet
+    plain: Packet[Any] = Packet(content)
+    plain.pts, plain.dts, plain.time_base, plain.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    plain.is_keyframe, plain.stream = packet.is_keyframe, packet.stream
+    return plain
+
+
 def is_gap(packet: Packet[Stream], stream: Stream) -> bool:
     """An empty mov_text sample, which stands for "no words now": the mov muxer writes its own wherever a line ends."""
     context = stream.codec_context
@@ -112,6 +126,7 @@ class AudioConverter:
         target.codec_context.time_base = Fraction(1, target.codec_context.sample_rate)
         label(target, stream)
         self._source, self.target = stream, target
+        self._end: tuple[Fraction, Fraction] | None = None  # where the last frame ended, in seconds; its time base
 
     def packets(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
         yield from self._convert(packet)
@@ -127,7 +142,16 @@ class AudioConverter:
             self.damaged += packet is not None
             return
         for frame in frames:
+            self._keep_time(frame)
             yield from self._encode(frame)
+
+    def _keep_time(self, frame: av.AudioFrame) -> None:
+        """A frame that a decoder held back to the end (WMA's do) has no time of its own: it follows the last one."""
+        if frame.pts is None and self._end is not None:
+            frame.pts, frame.time_base = round(self._end[0] / self._end[1]), self._end[1]
+        if frame.pts is not None and frame.time_base:
+            base = exact(frame.time_base)
+            self._end = (frame.pts * base + Fraction(frame.samples, frame.sample_rate), base)
 
     def _encode(self, frame: av.AudioFrame | None) -> list[Packet[Stream]]:
         try:

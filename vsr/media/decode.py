@@ -19,9 +19,12 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
-from vsr.frames import FrameBatch, FrameFormat, Plane, VideoInfo
+from vsr.fields import Deinterlace, ticks
+from vsr.frames import FrameBatch, FrameFormat, PictureData, Plane, VideoInfo
 from vsr.media.clock import Clock
 from vsr.media.decoder import Decoder, salvaged_packets
+from vsr.media.deinterlace import Timed, deinterlaced
+from vsr.media.picture_data import picture_data_of
 from vsr.media.pixels import pix_fmt_of, read_planes
 from vsr.media.source import Pipe, open_input, reason, source_name
 from vsr.media.spool import Spool
@@ -35,6 +38,7 @@ class ReadReport:
     corrupt_packets: int = 0
     resized_frames: int = 0
     invented_pts: int = 0
+    deinterlaced_frames: int = 0
 
     def notes(self) -> list[str]:
         """For people."""
@@ -50,7 +54,21 @@ class ReadReport:
         return ReadReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-Held = tuple[int, int, tuple[Plane, ...]]  # pts, duration, planes
+@dataclass(frozen=True)
+class _Held:
+    pts: int
+    duration: int
+    planes: tuple[Plane, ...]
+    data: PictureData | None
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """A frame's pts, whether decoding may begin with it, and whether it is flagged as interlaced."""
+
+    pts: int
+    key: bool
+    interlaced: bool
 
 
 class Reader:
@@ -58,9 +76,12 @@ class Reader:
 
     `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame
     from which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where a seek misses it, the film is decoded
-    from the beginning. Damaged packets are skipped and counted in `report`. Frames of another size than the first (a
-    mid-stream change) are scaled to the first's. With `spool`, packets of all other streams are stored there as they pass: a pipe
-    cannot be read a second time. Raises DecodeError when the file cannot be opened or holds no frame at all.
+    from the beginning. `deinterlace` makes whole frames of fields: times that come out are then in the ticks of `vsr.fields`
+    (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`.
+
+    Damaged packets are skipped and counted in `report`. Frames of another size than the first (a mid-stream change) are scaled to
+    the first's. With `spool`, packets of all other streams are stored there as they pass: a pipe cannot be read a second time.
+    Raises DecodeError when the file cannot be opened or holds no frame at all.
     """
 
     def __init__(
@@ -74,11 +95,13 @@ class Reader:
         enter: int | None = None,
         index: int = 0,
         spool: Path | None = None,
+        deinterlace: Deinterlace = "off",
+        origin: int | None = None,
     ) -> None:
         self.report = ReadReport()
         self._source, self._info, self._batch = source, info, batch
         self._start, self._stop, self._enter, self._index = start, stop, enter, index
-        self._spool_path = spool
+        self._spool_path, self._deinterlace, self._origin = spool, deinterlace, origin
         self._stack = ExitStack()
         self._spool: Spool | None = None
 
@@ -105,7 +128,7 @@ class Reader:
         self._clock = Clock(self._info)
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        held: list[Held] = []
+        held: list[_Held] = []
         index, began = self._index, perf_counter()
         for frame in self._frames():
             held.append(frame)
@@ -117,32 +140,41 @@ class Reader:
         if self.report.frames == 0 and self._start is None:
             raise DecodeError(f"{source_name(self._source)}: not one frame of it can be decoded")
 
-    def times(self) -> Iterator[tuple[int, bool]]:
-        """(pts, whether it is a key frame) of every frame, without its planes."""
+    def times(self) -> Iterator[FrameTime]:
+        """When every frame comes, without its planes."""
         for frame in self._decoded():
             pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
-            yield pts, bool(frame.key_frame)
+            yield FrameTime(pts, bool(frame.key_frame), bool(frame.interlaced_frame))
 
-    def _stack_up(self, held: Sequence[Held], index: int, seconds: float) -> FrameBatch:
+    def _stack_up(self, held: Sequence[_Held], index: int, seconds: float) -> FrameBatch:
         if len(held) == 1:  # the usual case on a CPU: no second copy
-            planes = tuple(plane[None] for plane in held[0][2])
+            planes = tuple(plane[None] for plane in held[0].planes)
         else:
-            planes = tuple(np.stack(same) for same in zip(*(f[2] for f in held), strict=True))
-        format = self._info.format
-        return FrameBatch(format, planes, tuple(f[0] for f in held), tuple(f[1] for f in held), index, {"decode": seconds})
+            planes = tuple(np.stack(same) for same in zip(*(f.planes for f in held), strict=True))
+        pts, durations, data = zip(*((f.pts, f.duration, f.data) for f in held), strict=True)
+        return FrameBatch(self._info.format, planes, pts, durations, index, {"decode": seconds}, data)
 
-    def _frames(self) -> Iterator[Held]:
-        """(pts, duration, planes) of each frame within start and stop."""
+    def _frames(self) -> Iterator[_Held]:
+        """Each frame within start and stop."""
+        each, order = ticks(self._deinterlace), int(self._video.codec_context.field_order)
+        for timed in deinterlaced(self._deinterlace, self._timed(), self._info, order, self._origin):
+            if self._start is not None and timed.pts < self._start * each:
+                continue
+            if self._stop is not None and timed.pts >= self._stop * each:
+                return
+            self.report.frames += 1
+            self.report.deinterlaced_frames += timed.rebuilt
+            yield _Held(timed.pts, timed.duration, read_planes(timed.frame)[: self._info.format.layout.plane_count], timed.data)
+
+    def _timed(self) -> Iterator[Timed]:
+        """Every decoded frame at its time, in the film's size and layout."""
         for frame in self._entered():
             pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
-            if self._start is not None and pts < self._start:
-                continue
-            if self._stop is not None and pts >= self._stop:
-                return
-            self.report.frames += 1
-            yield pts, int(frame.duration or 0), self._planes(frame)
+            data = picture_data_of(frame, self._info.rate)
+            before_start = self._deinterlace == "off" and self._start is not None and pts < self._start
+            yield Timed(pts, int(frame.duration or 0), frame if before_start else self._fitted(frame), data)
 
     def _entered(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from `enter` on; from the very beginning where a seek does not get there."""
@@ -180,12 +212,12 @@ class Reader:
             elif self._spool is not None:
                 self._spool.keep(packet)
 
-    def _planes(self, frame: av.VideoFrame) -> tuple[Plane, ...]:
+    def _fitted(self, frame: av.VideoFrame) -> av.VideoFrame:
         format: FrameFormat = self._info.format
         if (frame.width, frame.height) != (format.width, format.height) or _layout_changed(frame, self._info):
             self.report.resized_frames += 1
-            frame = frame.reformat(format.width, format.height, pix_fmt_of(format.layout), interpolation="BICUBIC", threads=1)
-        return read_planes(frame)
+            return frame.reformat(format.width, format.height, pix_fmt_of(format.layout), interpolation="BICUBIC", threads=1)
+        return frame
 
 
 def _layout_changed(frame: av.VideoFrame, info: VideoInfo) -> bool:

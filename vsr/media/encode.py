@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
+from typing import Any
 
 import av
 import av.error
@@ -22,9 +23,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vsr.errors import EncodeError
-from vsr.frames import FrameBatch, FrameFormat
+from vsr.frames import FrameBatch, FrameFormat, PictureData
 from vsr.journal import fsync
 from vsr.media.pixels import make_frame, tag_colors
+from vsr.media.sei import CARRIED, embed
+from vsr.media.siting import is_sited
 from vsr.media.source import OPEN_OPTIONS, reason
 from vsr.plan import Encoding, Plan
 
@@ -38,8 +41,8 @@ class Writer:
 
     `last_duration` and `reorder_depth` (frames by which decode order runs ahead) complete what `join` needs to know.
     Time reaches the encoder exactly (`time_base`, pts from the segment's first frame), so that its rate control sees the real
-    cadence. `pts` lists the timestamps written, in display order. Raises EncodeError, naming the file, for a full disk or an
-    encoder that fails; then nothing is left under either name.
+    cadence. `pts` lists the timestamps written, in display order; `left_out` what lay beside pictures and has no place in the
+    codec. Raises EncodeError, naming the file, for a full disk or an encoder that fails; then nothing is left under either name.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
@@ -47,10 +50,12 @@ class Writer:
         self.pts: list[int] = []
         self.last_duration = 0
         self.reorder_depth = 0
+        self.left_out: set[str] = set()
         self.seconds = 0.0
         self._part = path.with_name(path.name + ".part")
         self._plan = plan
         self._rank: dict[int, int] = {}
+        self._data: dict[int, PictureData | None] = {}
         self._packets = 0
 
     def __enter__(self) -> Writer:
@@ -70,8 +75,11 @@ class Writer:
         for i, pts in enumerate(batch.pts):
             frame = make_frame(batch.format, [plane[i] for plane in batch.planes])
             first = self.pts[0] if self.pts else pts
-            frame.pts, frame.time_base = pts - first, self._plan.info.time_base
+            frame.pts, frame.time_base = pts - first, self._plan.time_base
             self._rank[pts - first] = len(self.pts)
+            if (data := batch.data[i]) is not None:
+                self._data[len(self.pts)] = data
+                self.left_out.update(set(data.kinds) - CARRIED.get(self._plan.encoding.codec, frozenset()))
             self.pts.append(pts)
             self.last_duration = batch.duration[i]
             self._mux(self._encode(frame))
@@ -90,6 +98,7 @@ class Writer:
                 raise EncodeError(
                     f"{self._plan.output}: {self._plan.encoding.encoder} returned a frame with a time that it was not given"
                 )
+            packet = with_data(packet, self._plan.encoding.codec, self._data.pop(rank, None))
             packet.time_base = SEGMENT_CLOCK
             self.reorder_depth = max(self.reorder_depth, self._packets - rank)
             # Matroska stores no dts; decode order and rank are all that join needs
@@ -134,12 +143,11 @@ class Writer:
 
 def add_encoder(container: OutputContainer, plan: Plan) -> VideoStream:
     """A video stream of `container` with the plan's encoder, told everything about the frames that will come."""
-    info = plan.info
-    stream = container.add_stream(plan.encoding.encoder, rate=rate_hint(info.rate))
+    stream = container.add_stream(plan.encoding.encoder, rate=rate_hint(plan.rate))
     assert isinstance(stream, VideoStream)
     # y4m writes the clock as its frame rate
-    clock = 1 / rate_hint(info.rate) if plan.container == Y4M else info.time_base
-    configure(stream.codec_context, plan.encoding, plan.target, clock, info.rate, info.sar)
+    clock = 1 / rate_hint(plan.rate) if plan.container == Y4M else plan.time_base
+    configure(stream.codec_context, plan.encoding, plan.target, clock, plan.rate, plan.info.sar)
     return stream
 
 
@@ -154,30 +162,43 @@ def configure(
     context.time_base, context.framerate = time_base, rate_hint(rate)
     context.sample_aspect_ratio = sar
     context.thread_count = encoding.threads
-    context.options = dict(encoding.options)
-    if encoding.encoder == "rawvideo" and format.layout.kind == "yuv":
-        context.options["chroma_sample_location"] = format.color.siting  # y4m's header says which 4:2:0 it is
+    tag = {"chroma_sample_location": str(format.color.siting)} if is_sited(format.layout) else {}
+    context.options = tag | encoding.options  # the user's come last and win
     tag_colors(context, format)
 
 
 def live_packets(
-    stream: VideoStream, batches: Iterable[FrameBatch], time_base: Fraction, shift: int | None, name: str
+    stream: VideoStream, batches: Iterable[FrameBatch], time_base: Fraction, shift: int | None, plan: Plan
 ) -> Iterator[Packet[VideoStream]]:
     """Encodes batches as they come, for a container that is written at once.
 
     Frames get their pts less `shift`, in ticks of `time_base`; with None they are numbered.
     """
     number = 0
+    beside: dict[int, PictureData | None] = {}
+    codec = plan.encoding.codec
     try:
         for batch in batches:
             for i, pts in enumerate(batch.pts):
                 frame = make_frame(batch.format, [plane[i] for plane in batch.planes])
                 frame.pts, frame.time_base = number if shift is None else pts - shift, time_base
+                beside[frame.pts] = batch.data[i]
                 number += 1
-                yield from stream.encode(frame)
-        yield from stream.encode(None)
+                yield from (with_data(p, codec, beside.pop(p.pts or 0, None)) for p in stream.encode(frame))
+        yield from (with_data(p, codec, beside.pop(p.pts or 0, None)) for p in stream.encode(None))
     except (av.error.FFmpegError, ValueError) as exc:
-        raise EncodeError(f"{name}: the encoder {stream.codec_context.name} failed: {reason(exc)}") from exc
+        raise EncodeError(f"{plan.output}: the encoder {stream.codec_context.name} failed: {reason(exc)}") from exc
+
+
+def with_data(packet: Packet[VideoStream], codec: str, data: PictureData | None) -> Packet[VideoStream]:
+    """The packet with captions and the like in its bitstream, where the codec has a place for them."""
+    if data is None or codec not in CARRIED:
+        return packet
+    fuller: Packet[Any] = Packet(embed(codec, bytes(packet), data))
+    fuller.pts, fuller.dts, fuller.time_base, fuller.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    fuller.is_keyframe = packet.is_keyframe
+    fuller.stream = packet.stream
+    return fuller
 
 
 _DTS_LEAD = 64  # more than any encoder's reorder depth: dts stays below pts

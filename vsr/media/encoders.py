@@ -20,6 +20,7 @@ from vsr.media.codecs import CODECS, X264_PRESETS, CodecFacts, suffix_of, suffix
 from vsr.media.encode import configure
 from vsr.media.hdr import encoder_params
 from vsr.media.pixels import make_frame, pix_fmt_of, planar_equivalent, planar_layout
+from vsr.media.siting import kept_siting
 from vsr.media.source import reason
 from vsr.plan import Encoding
 
@@ -79,7 +80,7 @@ def choose_encoding(config: EncodeConfig, codec: str, info: VideoInfo, width: in
     layout = _fit_layout(info.format.layout, wanted_bits(config, info), facts, frozenset(have))
     warnings += _losses(info.format.layout, layout, wanted_bits(config, info), config)
     width, height = fit_size(width, height, layout)
-    color = _fit_color(info.format.color, info.format.layout, layout)
+    color = _fit_color(info.format.color, info.format.layout, layout, encoder)
     static = encoder_params(encoder, info.mastering, info.light)
     if (info.mastering or info.light) and not static:
         warnings.append(f"mastering display and light level are lost: {encoder} writes none (hevc, av1 and h264 do)")
@@ -94,7 +95,6 @@ def raw_encoding(info: VideoInfo, width: int, height: int, *, y4m: bool) -> Choi
     if y4m and (layout.kind == "rgb" or layout.alpha):
         sampling = (0, 0) if layout.kind == "rgb" else (layout.log2_chroma_w, layout.log2_chroma_h)
         layout = PixelLayout("yuv", layout.bits if layout.bits in (8, 9, 10, 12, 14, 16) else 16, *sampling)
-        color = _fit_color(color, info.format.layout, layout)
         lost = "alpha" if info.format.layout.alpha else "RGB"
         warnings = (f"y4m holds no {lost}: frames become {pix_fmt_of(layout)} (--pipe-format nut keeps it)",)
     if not y4m and not color.matrix_guessed and layout.kind == "yuv":
@@ -102,8 +102,15 @@ def raw_encoding(info: VideoInfo, width: int, height: int, *, y4m: bool) -> Choi
             f"raw video in NUT carries no colour tags: matrix {color.matrix}, {'full' if color.full_range else 'limited'} range, "
             f"primaries {color.primaries}, transfer {color.transfer}; whoever reads it must be told",
         )
+    color = _fit_color(color, info.format.layout, layout, "y4m" if y4m else "rawvideo")
     width, height = fit_size(width, height, layout)
     return Encoding("rawvideo", "rawvideo", pix_fmt_of(layout)), FrameFormat(width, height, layout, color), warnings
+
+
+def deepest(codec: str) -> int:
+    """The most bits a sample that our encoder of a codec takes; 0 for a codec that we do not write."""
+    facts = CODECS.get(codec)
+    return max(layout.bits for layout, _ in _layouts(facts.encoder)) if facts else 0
 
 
 def fit_size(width: int, height: int, layout: PixelLayout) -> tuple[int, int]:
@@ -159,12 +166,12 @@ def _losses(source: PixelLayout, chosen: PixelLayout, bits: int, config: EncodeC
         yield f"RGB is stored as {pix_fmt_of(chosen)}, BT.709: this codec has no RGB that players know (ffv1 in .mkv has)"
 
 
-def _fit_color(color: ColorSpec, source: PixelLayout, target: PixelLayout) -> ColorSpec:
+def _fit_color(color: ColorSpec, source: PixelLayout, target: PixelLayout, encoder: str) -> ColorSpec:
     if source.kind == "rgb" and target.kind == "yuv":
         # sRGB shares BT.709's primaries, and players take YUV as limited range
         return replace(color, matrix=1, full_range=False, primaries=1 if color.primaries == 2 else color.primaries, siting="left")
-    # players take untagged chroma as left-sited in everything but JPEG; the conversion back to planes moves it there
-    return replace(color, siting="left") if color.siting == "center" else color
+    # the conversion back to planes moves chroma there
+    return replace(color, siting=kept_siting(color.siting, encoder, target))
 
 
 def _options(

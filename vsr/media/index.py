@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
 from vsr.frames import VideoInfo
-from vsr.media.decode import Reader
+from vsr.media.decode import FrameTime, Reader
 from vsr.media.source import open_input
 
 _TRIED_FRAMES = 200  # decoded to see whether packets and frames agree
@@ -24,13 +24,14 @@ class FrameIndex:
     """Every frame's pts in display order, and the pts of frames at which a decoder may start.
 
     `exact` says that a seek by pts finds its frame; where it does not (files without timestamps, or with broken ones) a part is
-    reached by decoding from the beginning.
+    reached by decoding from the beginning. `interlaced` counts the frames that are flagged so among those that were decoded.
     """
 
     pts: tuple[int, ...]
     keys: tuple[int, ...]
     exact: bool = True
     clock: Literal["pts", "dts"] = "pts"
+    interlaced: int = 0
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -59,8 +60,9 @@ def build_index(source: str, info: VideoInfo) -> FrameIndex:
     """
     with open_input(source) as container:
         scanned = _scan_packets(container, _film(container, info))
-    if scanned is not None and _agrees(source, info, scanned):
-        return scanned
+    interlaced = _agrees(source, info, scanned) if scanned is not None else None
+    if scanned is not None and interlaced is not None:
+        return replace(scanned, interlaced=interlaced)
     return _decode_all(source, info)
 
 
@@ -93,11 +95,13 @@ def _scan_packets(container: InputContainer, video: VideoStream) -> FrameIndex |
     return FrameIndex(tuple(sorted(pts)), tuple(sorted(keys)))
 
 
-def _agrees(source: str, info: VideoInfo, index: FrameIndex) -> bool:
+def _agrees(source: str, info: VideoInfo, index: FrameIndex) -> int | None:
+    """How many of the first frames are interlaced; None where they are not the first of the index."""
     with Reader(source, info) as reader:
-        seen = [pts for pts, _ in islice(reader.times(), _TRIED_FRAMES)]
+        seen = [*islice(reader.times(), _TRIED_FRAMES)]
         tidy = not reader.report.invented_pts and not reader.report.corrupt_packets
-    return tidy and tuple(seen) == index.pts[: len(seen)] and len(seen) == min(_TRIED_FRAMES, len(index))
+    same = tuple(frame.pts for frame in seen) == index.pts[: len(seen)] and len(seen) == min(_TRIED_FRAMES, len(index))
+    return sum(frame.interlaced for frame in seen) if tidy and same else None
 
 
 def _decode_all(source: str, info: VideoInfo) -> FrameIndex:
@@ -114,10 +118,11 @@ def _decode_all(source: str, info: VideoInfo) -> FrameIndex:
     frames, invented = found
     if not frames:
         raise DecodeError(f"{info.source}: not one frame of it can be decoded")
-    pts = tuple(pts for pts, _ in frames)
-    return FrameIndex(pts, tuple(pts for pts, key in frames if key), exact=not invented and info.clock == "pts", clock=info.clock)
+    pts, keys = tuple(frame.pts for frame in frames), tuple(frame.pts for frame in frames if frame.key)
+    interlaced = sum(frame.interlaced for frame in frames)
+    return FrameIndex(pts, keys, exact=not invented and info.clock == "pts", clock=info.clock, interlaced=interlaced)
 
 
-def _times(source: str, info: VideoInfo) -> tuple[list[tuple[int, bool]], int]:
+def _times(source: str, info: VideoInfo) -> tuple[list[FrameTime], int]:
     with Reader(source, info) as reader:
         return list(reader.times()), reader.report.invented_pts

@@ -81,12 +81,11 @@ def stream_out(
                 av.open(sink, "w", format=plan.container, options={"strict": "experimental"}, **OPEN_OPTIONS)
             )
             joiner = Joiner(plan, source, others, out, lowest_zero(plan, source, zero_of(plan, first.pts[0])), spool)
-            info = plan.info
             joiner.open(lambda: add_encoder(out, plan))
             counted = plan.container == Y4M  # it knows no timestamps, only a rate
-            clock = 1 / rate_hint(info.rate) if counted else info.time_base
-            shift = None if counted else round(joiner.zero / info.time_base)
-            joiner.write(live_packets(joiner.film, chain((first,), ready), clock, shift, plan.output))
+            clock = 1 / rate_hint(plan.rate) if counted else plan.time_base
+            shift = None if counted else round(joiner.zero / plan.time_base)
+            joiner.write(live_packets(joiner.film, chain((first,), ready), clock, shift, plan))
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if sink.broken:
             raise BrokenPipeError from exc
@@ -118,14 +117,14 @@ def _open_others(plan: Plan, source: str | Pipe, stack: ExitStack) -> InputConta
 
 def zero_of(plan: Plan, first_pts: int) -> Fraction:
     """The seconds that become zero: where a part begins; a whole film keeps its start, unless its clock starts anywhere."""
-    return first_pts * plan.info.time_base if plan.start is not None else plan.info.zero
+    return first_pts * plan.time_base if plan.start is not None else plan.info.zero
 
 
 def _options(plan: Plan, pts: Sequence[int]) -> dict[str, str]:
     if plan.container not in ISO_MUXERS:
         return {}
     flags = "+faststart+use_metadata_tags" if plan.container == "mov" else "+faststart"
-    return {"video_track_timescale": str(_ticks(plan.info.time_base, pts)), "movflags": flags}
+    return {"video_track_timescale": str(_ticks(plan.time_base, pts)), "movflags": flags}
 
 
 def _ticks(base: Fraction, pts: Sequence[int]) -> int:
@@ -139,7 +138,7 @@ def _segment_packets(
     plan: Plan, segments: Sequence[SegmentFile], pts: Sequence[int], zero: Fraction
 ) -> Iterator[Packet[VideoStream]]:
     """The film's packets in decode order: pts by rank, dts rebuilt from the sorted pts (dts[j] = P[j - depth])."""
-    base, depth = plan.info.time_base, max(s.reorder_depth for s in segments)
+    base, depth = plan.time_base, max(s.reorder_depth for s in segments)
     shift = round(zero / base)
     step = pts[1] - pts[0] if len(pts) > 1 else 1
     offset = decoded = 0

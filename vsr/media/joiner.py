@@ -79,6 +79,9 @@ class Joiner:
             return
         self._add_streams(self.others, add_film)
         self.out.metadata.update(kept_global_tags(self.others.metadata))
+        first = self.plan.info.timecode
+        if first and self.plan.start is None and not any(key.lower() == "timecode" for key in self.out.metadata):
+            self.out.metadata["timecode"] = first  # mov and mp4 make a timecode track of it
         self.out.set_chapters(self._chapters(self.others))
         self._others = in_order(self._inside(self._other_packets(self.others)))
 
@@ -124,8 +127,8 @@ class Joiner:
 
     def _add_film(self, film: VideoStream, source: Stream | None) -> None:
         plan = self.plan
-        film.time_base = plan.info.time_base if plan.container != Y4M else 1 / rate_hint(plan.info.rate)
-        film.codec_context.framerate = rate_hint(plan.info.rate)
+        film.time_base = plan.time_base if plan.container != Y4M else 1 / rate_hint(plan.rate)
+        film.codec_context.framerate = rate_hint(plan.rate)
         film.codec_context.sample_aspect_ratio = plan.info.sar
         tag = CODECS[plan.encoding.codec].tag if plan.encoding.codec in CODECS else ""
         if tag and plan.container in ISO_MUXERS:

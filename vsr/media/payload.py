@@ -18,12 +18,15 @@ def unwrapper(stream: Stream) -> Unwrap:
     """What takes the container's framing off this stream's packets.
 
     ADTS headers of AAC (ISO 14496-3, 1.A.2.2); start codes or length fields of H.264 and HEVC (ISO 14496-15) with the units that
-    containers add or move. Every other codec's packets are the same everywhere.
+    containers add or move; what PES packets wrap around DVB subtitles (FFmpeg leaves it on the first packet). Every other codec's
+    packets are the same everywhere.
     """
     context = stream.codec_context
     name = context.name if context is not None else ""
     if name == "aac":
         return without_adts
+    if name == "dvbsub":
+        return without_pes_data_header
     if name in ("h264", "hevc"):
         extradata = bytes(context.extradata or b"")
         avc = name == "h264"
@@ -39,6 +42,11 @@ def without_adts(data: bytes) -> bytes:
         return data
     length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
     return data[7 if data[1] & 1 else 9 :] if length == len(data) else data
+
+
+def without_pes_data_header(data: bytes) -> bytes:
+    """Segments of a DVB subtitle without the identifiers and the end mark of a PES packet (ETSI EN 300 743, 7.1)."""
+    return data[2:].removesuffix(b"\xff") if data[:3] == b"\x20\x00\x0f" else data
 
 
 def _slices(data: bytes, length: int, avc: bool) -> bytes:

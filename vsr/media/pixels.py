@@ -16,11 +16,13 @@ import numpy as np
 
 from vsr.errors import EncodeError
 from vsr.frames import ColorSpec, FrameFormat, PixelLayout, Plane, Siting
+from vsr.media.siting import is_sited
 
 _SUBSAMPLING = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "411": (2, 0), "410": (2, 2), "440": (0, 1)}
 _SAMPLING_NAME = {value: key for key, value in _SUBSAMPLING.items()}
 _PLANAR = re.compile(r"(?:yuvj?(?P<ya>a?)(?P<sub>4\d\d)p|(?P<gbr>gbr)(?P<ga>a?)p|(?P<gray>gray))(?P<bits>\d+)?(?:le)?")
-_JPEG_SITED = {"mjpeg", "mpeg1video", "mjpegb", "jpegls", "ljpeg"}  # chroma centred between luma samples (JFIF, ISO 11172-2)
+# chroma centred between luma samples (JFIF, ISO 11172-2, H.263); FFmpeg's decoders say so of each of them
+_JPEG_SITED = {"mjpeg", "mpeg1video", "mjpegb", "jpegls", "ljpeg", "amv", "speedhq", "h263"}
 _FFMPEG_ORDER = {"rgb": (2, 0, 1, 3)}  # gbrp stores G, B, R; our planes are R, G, B
 
 
@@ -77,7 +79,10 @@ def _rgb_depth(bits: int, alpha: bool) -> int:
 
 
 def color_of(frame: av.VideoFrame, layout: PixelLayout, codec: str, siting: Siting | None = None) -> ColorSpec:
-    """What the samples of a decoded frame mean, untagged ones as players take them: BT.709 from 720 lines up, else BT.601."""
+    """What the samples of a decoded frame mean, untagged ones as players take them: BT.709 from 720 lines up, else BT.601.
+
+    `siting` is what the film's headers say of it; None = the codec's own.
+    """
     full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
     matrix, guessed = int(frame.colorspace), False
     if layout.kind == "rgb":
@@ -87,10 +92,14 @@ def color_of(frame: av.VideoFrame, layout: PixelLayout, codec: str, siting: Siti
         full = codec not in ("h264", "hevc")  # untagged gray is full range to FFmpeg, but for those two standards
     if matrix in (0, 2, 3):  # identity on YUV planes is a broken tag; 2 and 3 say nothing
         matrix, guessed = (1 if frame.height >= 720 else 6), True
-    center = codec in _JPEG_SITED and layout.log2_chroma_w == 1
-    return ColorSpec(
-        matrix, full, int(frame.color_primaries), int(frame.color_trc), siting or ("center" if center else "left"), guessed
-    )
+    known = siting if siting and is_sited(layout) else _untagged_siting(codec, layout)
+    return ColorSpec(matrix, full, int(frame.color_primaries), int(frame.color_trc), known, guessed)
+
+
+def _untagged_siting(codec: str, layout: PixelLayout) -> Siting:
+    if codec == "dvvideo" and layout.log2_chroma_h == 1:
+        return "topleft"  # IEC 61834-2, PAL: Cb and Cr lie on every other line, and FFmpeg takes both for the upper one
+    return "center" if codec in _JPEG_SITED and layout.log2_chroma_w == 1 else "left"
 
 
 def read_planes(frame: av.VideoFrame) -> tuple[Plane, ...]:
@@ -103,7 +112,19 @@ def read_planes(frame: av.VideoFrame) -> tuple[Plane, ...]:
     assert layout is not None
     order = _FFMPEG_ORDER.get(layout.kind, (0, 1, 2, 3))[: layout.plane_count]
     shapes = layout.plane_shapes(frame.width, frame.height)
-    return tuple(_view(frame.planes[i], layout, shape).copy() for i, shape in zip(order, shapes, strict=True))
+    planes = tuple(_view(frame.planes[i], layout, shape).copy() for i, shape in zip(order, shapes, strict=True))
+    return _stretched(name, planes) if planar != name and layout.kind == "rgb" and layout.bits == 8 else planes
+
+
+def _stretched(pix_fmt: str, planes: tuple[Plane, ...]) -> tuple[Plane, ...]:
+    """Samples of 2 to 7 bits (RGB565 and its like) over the whole range of 8: libswscale only shifts them, and white is gray."""
+    fmt = av.VideoFormat(pix_fmt, 16, 16)
+    bits = [c.bits for c in fmt.components]
+    if fmt.has_palette or fmt.is_bayer or len(bits) < len(planes) or all(n == 8 for n in bits):
+        return planes
+    levels = [np.arange(256) >> (8 - n) for n in bits]
+    tables = [(level * 255 + level.max() // 2) // level.max() for level in levels]
+    return tuple(table.astype(np.uint8)[plane] for table, plane in zip(tables, planes, strict=False))
 
 
 def make_frame(format: FrameFormat, planes: Sequence[Plane]) -> av.VideoFrame:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
-from typing import Any
 
 import av
 import av.error
 from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vsr.errors import DecodeError
-from vsr.frames import FrameFormat, StreamInfo, VideoInfo
+from vsr.frames import FrameFormat, Siting, StreamInfo, VideoInfo
 from vsr.media.decoder import Decoder, salvaged_packets
+from vsr.media.gif import is_opaque_gif
 from vsr.media.hdr import read_light, read_mastering
+from vsr.media.picture_data import read_picture_data, side_data
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout
+from vsr.media.siting import tagged_siting, y4m_siting
 from vsr.media.source import Pipe, exact, exact_or, open_input, reason, source_name
 
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
@@ -37,8 +40,13 @@ def probe(source: str | Pipe) -> VideoInfo:
     """
     with open_input(source) as container:
         video = main_video(container, source_name(source))
-        frame = _first_frame(container, video, source_name(source))
-        return _describe(container, video, frame, source_name(source))
+        frame, packet = _first_frame(container, video, source_name(source))
+        siting = y4m_siting(source) if container.format.name == "yuv4mpegpipe" else tagged_siting(video, packet)
+        info = _describe(container, video, frame, source_name(source), siting)
+        layout = info.format.layout
+        if container.format.name == "gif" and layout.alpha and isinstance(source, str) and is_opaque_gif(source):
+            return replace(info, format=replace(info.format, layout=replace(layout, alpha=False)))
+        return info
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:
@@ -51,24 +59,28 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
     return max(films, key=lambda s: (bool(s.disposition & 1), s.codec_context.width * s.codec_context.height, -s.index))
 
 
-def _first_frame(container: InputContainer, video: VideoStream, name: str) -> av.VideoFrame:
-    decoder = Decoder(video)
+def _first_frame(container: InputContainer, video: VideoStream, name: str) -> tuple[av.VideoFrame, Packet[VideoStream] | None]:
+    """The first frame that decodes, and the first key frame's packet before it."""
+    decoder, key = Decoder(video), None
     try:
         for packet in islice(salvaged_packets(container.demux(video), video), _FIRST_FRAME_PACKETS):
+            if key is None and packet.is_keyframe:
+                key = packet
             for frame in decoder.decode(packet):
-                return frame
+                return frame, key
     except av.error.FFmpegError as exc:
         raise DecodeError(f"{name}: its {video.codec_context.name} video cannot be decoded: {reason(exc)}") from exc
     raise DecodeError(f"{name}: not one frame of its {video.codec_context.name} video can be decoded: it is damaged or cut short")
 
 
-def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFrame, name: str) -> VideoInfo:
+def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFrame, name: str, siting: Siting | None) -> VideoInfo:
     context = video.codec_context
     pix_fmt = planar_equivalent(frame.format.name)
     layout = planar_layout(pix_fmt)
     assert layout is not None and video.time_base is not None
     rate = video.guessed_rate or video.average_rate
     facts = side_data(frame)
+    beside = read_picture_data(facts, exact(rate) if rate else None)
     duration = _duration(container, video)
     frames = video.frames or (round(duration * float(exact(rate))) if duration and rate else 0)
     return VideoInfo(
@@ -77,7 +89,7 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         index=video.index,
         codec=context.name,
         pix_fmt=frame.format.name,
-        format=FrameFormat(frame.width, frame.height, layout, color_of(frame, layout, context.name)),
+        format=FrameFormat(frame.width, frame.height, layout, color_of(frame, layout, context.name, siting)),
         time_base=exact(video.time_base),
         start_pts=frame.pts if frame.pts is not None else 0,
         rate=exact(rate) if rate else None,
@@ -87,6 +99,8 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         rotation=frame.rotation,
         display_matrix=display_matrix(frame),
         interlaced=frame.interlaced_frame,
+        picture_data=beside.kinds if beside else (),
+        timecode=str(beside.timecode[0]) if beside and beside.timecode else "",
         hdr=hdr_facts(frame),
         mastering=read_mastering(facts.get("MASTERING_DISPLAY_METADATA")),
         light=read_light(facts.get("CONTENT_LIGHT_LEVEL")),
@@ -94,7 +108,7 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         streams=tuple(stream_info(s) for s in container.streams),
         chapters=len(container.chapters()),
         metadata=tuple(container.metadata.items()),
-        warnings=tuple(_losses(frame, facts)),
+        warnings=tuple(_losses(facts)),
     )
 
 
@@ -116,21 +130,16 @@ def _duration(container: InputContainer, video: VideoStream) -> float | None:
     return container.duration / av.time_base if container.duration else None
 
 
-def _losses(frame: av.VideoFrame, facts: dict[str, bytes]) -> Iterator[str]:
+def _losses(facts: dict[str, bytes]) -> Iterator[str]:
     """What the first frame carries that this version does not carry on: said, never silent."""
     names = {
         "DYNAMIC_HDR_PLUS": "HDR10+",
         "DOVI_METADATA": "Dolby Vision",
         "DOVI_RPU_BUFFER": "Dolby Vision",
-        "A53_CC": "closed captions",
-        "S12M_TIMECODE": "timecode in the picture data",
-        "AFD": "active format description",
     }
     lost = dict.fromkeys(text for key, text in names.items() if key in facts)
     if lost:
         yield f"the film's {', '.join(lost)} metadata is not carried over yet; colour tags are"
-    if frame.interlaced_frame:
-        yield "the film is interlaced and is upscaled as it is: deinterlace it first, or combing is enlarged"
 
 
 def stream_info(stream: Stream) -> StreamInfo:
@@ -154,18 +163,6 @@ def stream_info(stream: Stream) -> StreamInfo:
         cover=bool(stream.disposition & ATTACHED_PICTURE),
         detail=detail,
     )
-
-
-def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
-    """Every side data of a frame, by its type's name. (Iterating the container gives values in PyAV 18 and keys in 19.)"""
-    held: Any = frame.side_data  # the stubs know it as a mapping of motion vectors only
-    # 18 iterates values and 19 types, whose number is less than that of the values where a type repeats
-    items = (item if hasattr(item, "type") else held[item] for item in held)
-    found: dict[str, bytes] = {}
-    for item in items:
-        with suppress(ValueError):  # a kind that this PyAV has no name for
-            found[item.type.name] = bytes(item)
-    return found
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from vsr.media.codecs import suffix_of
+from vsr.media.languages import language_for
 from vsr.media.probe import ATTACHED_PICTURE, stream_info
 from vsr.media.source import OPEN_OPTIONS
 from vsr.plan import StreamPlan
@@ -20,7 +21,7 @@ _TS_CODECS = {
     "libopus", "dvbsub", "dvb_subtitle", "dvb_teletext", "libzvbi_teletextdec", "klv", "timed_id3", "scte_35", "smpte_2038",
     "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4",
 }  # fmt: skip
-_TEXT_CODECS = {
+TEXT_CODECS = {
     "ass", "ssa", "subrip", "srt", "webvtt", "mov_text", "text", "microdvd", "subviewer", "sami", "realtext", "stl", "jacosub",
     "mpl2", "pjs", "vplayer",
 }  # fmt: skip
@@ -50,7 +51,7 @@ def _plan_stream(stream: Stream, muxer: str, container: InputContainer) -> Strea
         return StreamPlan(info.index, "drop", reason=f"not one packet of its {info.codec or 'unknown'} sound tells what it is")
     if stream.type == "audio" and stream.codec_context is not None:
         return StreamPlan(info.index, "convert", _AUDIO_FALLBACK[muxer], missing)
-    if stream.type == "subtitle" and info.codec in _TEXT_CODECS and muxer in _TEXT_FALLBACK:
+    if stream.type == "subtitle" and info.codec in TEXT_CODECS and muxer in _TEXT_FALLBACK:
         return StreamPlan(info.index, "convert", _TEXT_FALLBACK[muxer], f"{missing}; fine styling is lost")
     return StreamPlan(info.index, "drop", reason=missing)
 
@@ -108,7 +109,10 @@ def add_copy(out: OutputContainer, stream: Stream) -> Stream:
 
 
 def label(target: Stream, stream: Stream) -> None:
-    target.metadata.update(kept_tags(stream.metadata))
+    tags = kept_tags(stream.metadata)
+    if "language" in tags:
+        tags["language"] = language_for(tags["language"], target.container.format.name)
+    target.metadata.update(tags)
     target.disposition = stream.disposition
 
 

@@ -19,14 +19,17 @@ from av.stream import AttachmentStream, Stream
 from av.video.stream import VideoStream
 
 from vsr.frames import StreamInfo, VideoInfo
+from vsr.media.audible import begins
 from vsr.media.convert import is_gap
 from vsr.media.payload import Unwrap, unwrapper
-from vsr.media.probe import side_data, stream_info
+from vsr.media.picture_data import side_data
+from vsr.media.probe import stream_info
 from vsr.media.source import open_input
 from vsr.media.spool import read_spool
 
 # CEA-608/708 captions (ATSC A/53 part 4): in an SEI or OBU of registered user data, in MPEG-2's user data
 _CAPTIONS = (b"\xb5\x00\x31GA94\x03", b"\x00\x00\x01\xb2GA94\x03")
+_SILENT_PACKETS = 20  # a stream whose first 20 packets give no sound is not waited for
 
 
 @dataclass
@@ -34,7 +37,9 @@ class Track:
     """One stream: `times` (pts in ticks) and `hashes` of its packets in the file's order, 8 bytes each.
 
     `last_duration` is that of the packet with the latest pts, in ticks (0 = unknown); `disordered` counts decode times that do
-    not increase, which every muxer has to mend; `cut_off` counts the first packets that an edit list hides.
+    not increase, which every muxer has to mend; `cut_off` counts the first packets that an edit list hides. `heard` is the pts of
+    the first sound or line that decodes, which may lie packets later (WMA) or within one (priming); `unread` counts events of
+    text subtitles that do not.
     """
 
     info: StreamInfo
@@ -48,6 +53,8 @@ class Track:
     last_duration: int = 0
     disordered: int = 0
     cut_off: int = 0
+    heard: int | None = None
+    unread: int = 0
     latest: int = 0
     last_dts: int | None = None
     whole: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16), compare=False)
@@ -63,13 +70,15 @@ class Track:
 
     @property
     def first(self) -> Fraction | None:
-        """When it begins, in seconds."""
-        return min(self.times) * self.tick if self.times else None
+        """When it begins, in seconds: with the first sound that is heard, else with the first packet."""
+        begin = min(self.times, default=None) if self.heard is None else self.heard
+        return None if begin is None else begin * self.tick
 
     @property
     def seconds(self) -> Fraction:
-        """From its first packet to the end of its last."""
-        return (max(self.times) + self.last_duration - min(self.times)) * self.tick if self.times else Fraction(0)
+        """From where it begins to the end of its last packet."""
+        first = self.first
+        return Fraction(0) if first is None or not self.times else (max(self.times) + self.last_duration) * self.tick - first
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,17 @@ class _Reading:
         track.whole.update(content)
         track.size += len(content)
         _add(track, packet)
+        self._look_inside(track, packet)
+
+    def _look_inside(self, track: Track, packet: Packet[Stream]) -> None:
+        lines = track.info.type == "subtitle"
+        if not lines and (track.heard is not None or len(track.times) > _SILENT_PACKETS):
+            return
+        begin = begins(self._container.streams[track.info.index], packet)
+        track.unread += lines and begin is None
+        if begin is not None:
+            at = round(begin / track.tick)
+            track.heard = at if track.heard is None else min(at, track.heard)
 
     def _first_frame(self, packet: Packet[Stream] | None) -> None:
         """Side data of the first picture; what does not decode costs its own frame only."""

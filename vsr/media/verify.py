@@ -4,7 +4,8 @@
     check_time      frames, timestamps, last frame, sync
     check_streams   packets, attachments, cover art
     check_labels    languages, titles, dispositions, chapters, tags
-    check_picture   rotation, aspect, colour tags, depth, alpha, HDR, captions, interlacing
+    check_picture   rotation, aspect, colour tags, depth, alpha, HDR
+    check_beside    captions, active format, timecode, interlacing
     check_pixels    each output frame shows its own input frame
     check_color     mean error, and whether it looks like a known mistake (wrong matrix, wrong range)
 
@@ -14,26 +15,28 @@ Two doors: `verify` for a job that has just been done, `verify_files` for any tw
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from vsr.fields import Deinterlace, output_times, source_numbers, ticks
+from vsr.frames import Siting
 from vsr.media.check import Check, summary
+from vsr.media.check_beside import at_a_glance, check_beside, check_interlacing
 from vsr.media.check_color import check_colors
 from vsr.media.check_labels import check_chapters, check_labels, check_tags
 from vsr.media.check_picture import (
     check_alpha,
     check_aspect,
-    check_captions,
     check_color_tags,
     check_depth,
     check_hdr,
-    check_interlacing,
     check_rotation,
-    packet_captions,
 )
 from vsr.media.check_pixels import Shown, check_pixels, look_at_pixels
 from vsr.media.check_streams import check_attachments, check_covers, check_tracks, pair_tracks
-from vsr.media.check_time import align, check_frames, check_last_frame, check_sync, check_timestamps
-from vsr.media.codecs import MUXERS
+from vsr.media.check_time import Alignment, align, check_frames, check_last_frame, check_sync, check_timestamps
+from vsr.media.codecs import MUXERS, codec_made
+from vsr.media.encoders import deepest
 from vsr.media.framefiles import IMAGES
 from vsr.media.index import build_index
 from vsr.media.join import SegmentFile
@@ -59,10 +62,13 @@ def verify(
         found = without_container(plan.info)
     else:
         found = survey(source.head() if isinstance(source, Pipe) else source, plan.info, spool)
-    before = with_times(found, times, plan.info.time_base, segments[-1].last_duration)
+    before = with_times(found, times, plan.time_base, segments[-1].last_duration)
     part = plan.start is not None or plan.stop is not None
     fates = {p.index: p for p in plan.streams}
-    return tuple(_judge(before, after, fates, plan.container, part=part, asked=_given_up(plan)))
+    fit = replace(align(before, after), mode=plan.deinterlace)
+    return tuple(
+        _judge(before, after, fit, fates, plan.container, part=part, asked=_given_up(plan), siting=plan.target.color.siting)
+    )
 
 
 def _given_up(plan: Plan) -> frozenset[str]:
@@ -72,7 +78,6 @@ def _given_up(plan: Plan) -> frozenset[str]:
         "bit depth": target.bits < source.bits,
         "alpha": not target.alpha,
         "HDR": codec not in ("hevc", "av1"),
-        "captions": True,  # no codec carries them yet; the plan warned
     }
     return frozenset(name for name, is_lost in lost.items() if is_lost)
 
@@ -89,8 +94,29 @@ def verify_files(
     with open_input(source) as container:
         # what the container could hold is asked of its muxer; a container that vsr does not write is given no excuses
         fates = {p.index: p for p in plan_streams(container, before.info.index, muxer)} if muxer in MUXERS.values() else {}
-    shown = look_at_pixels((source, before), (output, after), align(before, after), on_frame) if pixels else None
-    return tuple(_judge(before, after, fates, muxer, shown=shown))
+    timed, fit = _fit(before, after)
+    shown = look_at_pixels((source, before), (output, after), fit, on_frame) if pixels else None
+    at_its_limit = after.info.format.layout.bits == deepest(codec_made(after.info.codec))
+    asked = {"bit depth"} if at_its_limit else ()
+    return tuple(_judge(timed, after, fit, fates, muxer, shown=shown, asked=asked))
+
+
+def _fit(before: Survey, after: Survey) -> tuple[Survey, Alignment]:
+    """Which frames belong together. Where their numbers differ, the output may be made of the source's fields, or without the
+    repeats of its pulldown: then every time of the output tells so, and the source's survey gets the times that should have come.
+    """
+    film = before.film
+    step = film.times[1] - film.times[0] if len(film.times) > 1 else max(1, film.last_duration)
+    modes: tuple[Deinterlace, ...] = ("field", "ivtc")
+    for mode in modes:
+        times = output_times(mode, film.times, step)
+        if len(times) != len(after.film.times) or len(times) == len(film.times):
+            continue
+        timed = with_times(before, times, film.tick / ticks(mode), 0)
+        fit = align(timed, after)
+        if check_timestamps(timed, after, fit).ok:
+            return timed, replace(fit, mode=mode, shows=tuple(source_numbers(mode, len(film.times))))
+    return before, align(before, after)
 
 
 def _surveyed(path: str) -> Survey:
@@ -111,14 +137,15 @@ def _muxer_of(path: str, demuxer: str) -> str:
 def _judge(
     before: Survey,
     after: Survey,
+    fit: Alignment,
     fates: Mapping[int, StreamPlan],
     muxer: str,
     *,
     shown: Shown | None = None,
     part: bool = False,
     asked: Collection[str] = (),
+    siting: Siting | None = None,
 ) -> list[Check]:
-    fit = align(before, after)
     pairs = pair_tracks(before, after)
     timed = [(t, pairs[t.info.index]) for t in before.tracks if t.info.index in pairs and not t.info.cover]
     checks = [
@@ -134,15 +161,21 @@ def _judge(
         check_tags(before, after, muxer),
         check_rotation(before, after, muxer),
         check_aspect(before, after),
-        check_color_tags(before, after),
+        check_color_tags(before, after, siting=siting),
         check_depth(before, after, asked="bit depth" in asked),
         check_alpha(before, after, muxer, asked="alpha" in asked),
         check_hdr(before, after, asked="HDR" in asked),
-        check_captions(shown.captions if shown else packet_captions(before, after), asked="captions" in asked),
+        *check_beside(
+            shown.beside if shown else at_a_glance(before, after), before, after, part=part, regrouped=fit.mode == "ivtc"
+        ),
         check_interlacing(before, after),
     ]
     if shown is not None:
         # single frames that show something else must not colour the rest; when most of them do, they are the film
         colors = max(shown.colors, shown.odd_colors, key=lambda moments: moments.frames)
-        checks += [check_pixels(shown, after), check_colors(colors, after.info.format.color, after.info.format.layout)]
+        deinterlaced = before.info.interlaced and not after.info.interlaced
+        checks += [
+            check_pixels(shown, after),
+            check_colors(colors, after.info.format.color, after.info.format.layout, deinterlaced=deinterlaced),
+        ]
     return checks
