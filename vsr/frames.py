@@ -144,7 +144,7 @@ class FrameBatch:
 
     `pts` are in the stream's time base, strictly increasing; `duration` is 0 where the source does not say.
     `index` is the display-order number of the first frame. `data` is what travels beside the pictures, None where nothing does.
-    `timings` collects seconds per stage as the batch travels.
+    `timings` collects seconds per stage as the batch travels; `segment` is the number of the plan's segment that it belongs to.
     """
 
     format: FrameFormat
@@ -154,6 +154,7 @@ class FrameBatch:
     index: int = 0
     timings: dict[str, float] = field(default_factory=dict, compare=False)
     data: tuple[PictureData | None, ...] = ()
+    segment: int = 0
 
     def __post_init__(self) -> None:
         layout, n = self.format.layout, len(self.pts)

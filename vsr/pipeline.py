@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 
@@ -24,7 +26,7 @@ from vsr.fields import rate_factor
 from vsr.frames import FrameBatch
 from vsr.journal import Journal, SegmentRecord, digest_of, fsync
 from vsr.losses import beside_warnings
-from vsr.media.decode import Reader
+from vsr.media.decode import Reader, ReadReport
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
 from vsr.media.join import SegmentFile, join, stream_out, zero_of
@@ -87,28 +89,46 @@ class Run:
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
         self.upscaler = Upscaler(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
         self.noted = EngineReport()
+        self.reading: dict[int, ReadReport] = {}  # by segment; of one that is read again, the last
         self.began = monotonic()
 
     def render(self) -> list[SegmentRecord]:
         """Decodes, upscales and encodes every segment of the plan into a file of its own, but for those that are there."""
-        done = []
-        for segment in self.plan.segments:
-            record = self.journal.finished(segment)
-            if record is None:
-                record = self._render_segment(segment)
-            else:
-                self.report.frames_kept += len(record.pts)
-            self.report.warnings += [note for note in record.notes if note not in self.report.warnings]
-            done.append(record)
+        segments = self.plan.segments
+        records = {s.number: r for s in segments if (r := self.journal.finished(s)) is not None}
+        self.report.frames_kept = sum(len(record.pts) for record in records.values())
+        todo = [segment for segment in segments if segment.number not in records]
+        while todo:
+            todo = self._render_segments(todo, records)
+        done = [records[segment.number] for segment in segments]
+        self.report.warnings += dict.fromkeys(note for record in done for note in record.notes)
+        self._count_reading()
         return done
 
-    def _render_segment(self, segment: Segment) -> SegmentRecord:
-        writer = self._encode(segment)
+    def _render_segments(self, segments: Sequence[Segment], records: dict[int, SegmentRecord]) -> list[Segment]:
+        """One pass over these segments: network and threads go on while the encoder of one is drained and that of the next
+        begins. Returns segments that a seek did not reach whole (or that are damaged): the long way round tells."""
+        again: list[Segment] = []
+        with self._frames(segments) as upscaled:
+            parts = groupby(upscaled, attrgetter("segment"))
+            number, batches = next(parts, (None, iter(())))
+            for segment in segments:
+                with Writer(self.journal.path_of(segment), self.plan) as writer:
+                    if number == segment.number:
+                        for batch in batches:
+                            writer.write(batch)
+                if number == segment.number:
+                    number, batches = next(parts, (None, iter(())))
+                if len(writer.pts) < segment.frames and segment.enter is not None:
+                    self.report.frames_out -= len(writer.pts)
+                    again.append(replace(segment, enter=None))
+                else:
+                    records[segment.number] = self._record(segment, writer)
+        return again
+
+    def _record(self, segment: Segment, writer: Writer) -> SegmentRecord:
+        """Enters a segment that is done into the journal."""
         missing = segment.frames - len(writer.pts)
-        if missing and segment.enter is not None:  # a seek that went wrong, or damage: the long way round tells
-            self.report.frames_out -= len(writer.pts)
-            writer = self._encode(replace(segment, enter=None))
-            missing = segment.frames - len(writer.pts)
         if not writer.pts and len(self.plan.segments) == 1:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         late = sorted(writer.left_out - set(self.plan.info.picture_data))  # the plan warned of what the first frame has
@@ -125,19 +145,11 @@ class Run:
         self.journal.finish(record)
         return record
 
-    def _encode(self, segment: Segment) -> Writer:
-        with Writer(self.journal.path_of(segment), self.plan) as writer, self._frames(segment) as upscaled:
-            for batch in upscaled:
-                writer.write(batch)
-        return writer
-
     @contextmanager
-    def _frames(self, segment: Segment) -> Iterator[Iterator[FrameBatch]]:
-        """The upscaled frames of a segment: decoding and upscaling run ahead, each on its own thread."""
-        reader = self._reader(segment)
+    def _frames(self, segments: Sequence[Segment]) -> Iterator[Iterator[FrameBatch]]:
+        """The upscaled frames of segments: decoding and upscaling run ahead, each on its own thread, across borders too."""
         with (
-            reader,
-            prefetch(reader, QUEUE_DEPTH, "decode") as decoded,
+            prefetch(self._decoded(segments), QUEUE_DEPTH, "decode") as decoded,
             prefetch(self.upscaler.stream(decoded), QUEUE_DEPTH, "upscale") as upscaled,
         ):
             try:
@@ -146,10 +158,22 @@ class Run:
                 if isinstance(self.job.source, Pipe):  # its writer may be asleep, and the threads are about to be waited for
                     self.job.source.stop()
                 raise
-        self.report.frames_in += reader.report.frames
-        self.report.read = self.report.read.plus(reader.report)
-        self.report.warnings += reader.report.notes()
         self.report.seconds = monotonic() - self.began
+
+    def _decoded(self, segments: Sequence[Segment]) -> Iterator[FrameBatch]:
+        """The frames of segments, one Reader after the other."""
+        for segment in segments:
+            with self._reader(segment) as reader:
+                self.reading[segment.number] = reader.report
+                for batch in reader:
+                    yield replace(batch, segment=segment.number)
+                self.reading[segment.number] = reader.report  # a seek that missed begins a new one
+
+    def _count_reading(self) -> None:
+        """What the Readers met, once for the whole film."""
+        self.report.read = sum(self.reading.values(), start=ReadReport())
+        self.report.frames_in = self.report.read.frames
+        self.report.warnings += self.report.read.notes()
 
     def _counted(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
         for batch in batches:
@@ -211,16 +235,17 @@ class Run:
 
     def to_pipe(self) -> None:
         """Writes the film to standard output as it is made."""
-        with self._frames(self.plan.segments[0]) as upscaled:
+        with self._frames(self.plan.segments) as upscaled:
             stream_out(self.plan, self.job.source, upscaled, sys.stdout.buffer, self._spool())
         sys.stdout.buffer.flush()
+        self._count_reading()
         self.report.warnings += self._engine_notes()
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
         writer = PatternWriter(self.plan.output, self.plan.time_base)
         try:
-            with self._frames(self.plan.segments[0]) as upscaled:
+            with self._frames(self.plan.segments) as upscaled:
                 for batch in upscaled:
                     writer.write(batch)
         except KeyboardInterrupt as exc:
@@ -228,6 +253,7 @@ class Run:
         if not writer.pts:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
+        self._count_reading()
         self.report.warnings += [*writer.warnings, *self._engine_notes()]
 
     def _tell(self, stage: str, total: int) -> None:

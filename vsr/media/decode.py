@@ -49,7 +49,7 @@ class ReadReport:
         }
         return [f"{count} {text}" for text, count in told.items() if count]
 
-    def plus(self, other: ReadReport) -> ReadReport:
+    def __add__(self, other: ReadReport) -> ReadReport:
         """Both together."""
         return ReadReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
@@ -163,7 +163,6 @@ class Reader:
                 continue
             if self._stop is not None and timed.pts >= self._stop * each:
                 return
-            self.report.frames += 1
             self.report.deinterlaced_frames += timed.rebuilt
             yield _Held(timed.pts, timed.duration, read_planes(timed.frame)[: self._info.format.layout.plane_count], timed.data)
 
@@ -172,6 +171,8 @@ class Reader:
         for frame in self._entered():
             pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
+            wanted = (self._start is None or pts >= self._start) and (self._stop is None or pts < self._stop)
+            self.report.frames += wanted
             data = picture_data_of(frame, self._info.rate)
             before_start = self._deinterlace == "off" and self._start is not None and pts < self._start
             yield Timed(pts, int(frame.duration or 0), frame if before_start else self._fitted(frame), data)
