@@ -23,6 +23,7 @@ class EngineSettings:
     threads     CPU threads of the model (0 = leave torch's default)
     slots       batches in flight between upload and download
     memory      bytes the engine may use on the device (0 = unlimited)
+    reuse       dB from which a frame counts as a repeat of the one before (0 = every frame is computed; 1000 = equal ones alone)
     """
 
     device: str = "cpu"
@@ -33,6 +34,7 @@ class EngineSettings:
     threads: int = 0
     slots: int = 3
     memory: int = 0
+    reuse: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class UpscaleConfig:
     fps: str | None = None
     pipe_format: str = "auto"
     deinterlace: Deinterlace = "auto"
+    reuse: str = "exact"
     segment: float | None = None  # seconds of film; None = by the measured speed; 0 = one segment
     resume: bool = True
     work_dir: Path | None = None

@@ -20,6 +20,7 @@ from time import monotonic
 
 from vsr.config import UpscaleConfig
 from vsr.engine.prefetch import prefetch
+from vsr.engine.reuse import Reuse
 from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
 from vsr.fields import rate_factor
@@ -150,7 +151,7 @@ class Run:
         """The upscaled frames of segments: decoding and upscaling run ahead, each on its own thread, across borders too."""
         with (
             prefetch(self._decoded(segments), QUEUE_DEPTH, "decode") as decoded,
-            prefetch(self.upscaler.stream(decoded), QUEUE_DEPTH, "upscale") as upscaled,
+            prefetch(self._enlarged(decoded), QUEUE_DEPTH, "upscale") as upscaled,
         ):
             try:
                 yield self._counted(upscaled)
@@ -159,6 +160,16 @@ class Run:
                     self.job.source.stop()
                 raise
         self.report.seconds = monotonic() - self.began
+
+    def _enlarged(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+        """Every frame enlarged; repeats only once."""
+        engine = self.plan.engine
+        if not engine.reuse:
+            yield from self.upscaler.stream(batches)
+            return
+        reuse = Reuse(engine.reuse, engine.batch)
+        yield from reuse.through(batches, self.upscaler.stream)
+        self.report.frames_reused += reuse.frames
 
     def _decoded(self, segments: Sequence[Segment]) -> Iterator[FrameBatch]:
         """The frames of segments, one Reader after the other."""

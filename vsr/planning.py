@@ -13,6 +13,7 @@ from typing import Any
 from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.memory import budget_bytes, choose_tile
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
+from vsr.engine.reuse import parse_reuse
 from vsr.errors import ConfigError, UsageError
 from vsr.fields import Deinterlace, cycle_of, output_times, ticks
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
@@ -269,4 +270,6 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
     if isinstance(config.tile, int):
         tile = config.tile
     threads = resolve_threads(config.threads)
-    return EngineSettings(str(device), precision, batch, tile, spec.halo_px if tile else 0, threads, memory=budget)
+    reuse = 0.0 if spec.context else parse_reuse(config.reuse)
+    halo = spec.halo_px if tile else 0
+    return EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)

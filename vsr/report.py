@@ -48,6 +48,7 @@ class Report:
     frames_in: int = 0
     frames_out: int = 0
     frames_kept: int = 0  # finished by an earlier run
+    frames_reused: int = 0  # repeats, enlarged once
     seconds: float = 0.0
     read: ReadReport = field(default_factory=ReadReport)
     checks: tuple[Check, ...] = ()

@@ -66,7 +66,9 @@ def check_pictures(case: Case, whole: Seen, before: Seen, after: Seen, report: R
             assert abs(luma - whole.lumas[number]) < LUMA, f"frame {number} shows another picture"
         if same_shown:
             worst = max((abs(a - b) for a, b in zip(whole.colors[number], mean, strict=True)), default=0)
-            assert worst < COLOR + half_a_level(before.pix_fmt), f"frame {number}: mean R, G, B, alpha {whole.colors[number]} became {mean}"
+            assert worst < COLOR + half_a_level(before.pix_fmt), (
+                f"frame {number}: mean R, G, B, alpha {whole.colors[number]} became {mean}"
+            )
 
 
 def is_planar(pix_fmt: str) -> bool:

@@ -49,6 +49,7 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
     facts = {
         "frames_in": report.frames_in,
         "frames_out": report.frames_out,
+        "frames_reused": report.frames_reused,
         "fps": round(report.fps, 4),
         "seconds": round(report.seconds, 4),
     }
@@ -106,7 +107,8 @@ def show_result(console: Console, report: Report) -> None:
         console.detail(f"plan: {json.dumps(report.plan, default=plain)}")
     noun = ("images" if report.images else "frames")[: None if report.frames_out != 1 else -1]
     where = "standard output" if report.output == STDIO else report.output
-    console.say(f"{where}: {report.frames_out} {noun}, {report.fps:.2f} a second, {report.seconds:.1f} s")
+    repeats = f" ({report.frames_reused} repeats)" if report.frames_reused else ""
+    console.say(f"{where}: {report.frames_out} {noun}{repeats}, {report.fps:.2f} a second, {report.seconds:.1f} s")
     if report.checks:
         console.say(f"verified: {summary(report.checks)}")
 

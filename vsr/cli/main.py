@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from vsr import __version__
+from vsr.cli.bench import bench
 from vsr.cli.types import NumberOr, Segment, Size, Time, key_value
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import VsrError
@@ -92,6 +93,9 @@ def cli() -> None:
     """
 
 
+cli.add_command(bench)
+
+
 @cli.command(short_help="Upscale a video, an image, a folder or a sequence of images.")
 @click.argument("source", metavar="INPUT")
 @click.option(
@@ -114,6 +118,7 @@ def cli() -> None:
     "--tile", type=NumberOr("auto", "off"), default="auto", show_default=True, help="Side of the tiles in input pixels."
 )
 @click.option("--threads", type=NumberOr(), help="CPU threads of the model.")
+@click.option("--reuse", default="exact", show_default=True, metavar="off|exact|near:DB", help="Enlarge repeated frames once.")
 @click.option(
     "--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto", show_default=True
 )
@@ -203,6 +208,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         fps=options["fps"],
         pipe_format=options["pipe_format"],
         deinterlace=options["deinterlace"],
+        reuse=options["reuse"],
         segment=None if options["segment"] == "auto" else options["segment"],
         resume=not options["no_resume"],
         work_dir=options["work_dir"],

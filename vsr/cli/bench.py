@@ -1,0 +1,84 @@
+"""`vsr bench`: how fast, and how good."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+
+from vsr.cli.console import require_writable, write_json
+from vsr.cli.types import NumberOr, Size
+from vsr.config import EncodeConfig, UpscaleConfig
+from vsr.names import STDIO, parse_scale
+
+
+@click.group()
+def bench() -> None:
+    """Measure speed and quality.
+
+    \b
+    Example:
+      vsr bench speed --model animevideo
+    """
+
+
+@bench.command(short_help="How fast a model runs here, how close to the chip's limit, and what holds it back.")
+@click.option("--input", "source", metavar="FILE", help="A clip without repeated frames.  [default: the bundled one]")
+@click.option("--model", default="animevideo", show_default=True, metavar="NAME|PATH")
+@click.option("--scale", type=float, metavar="F", help="1 to 16.  [default: 4]")
+@click.option("--size", type=Size(), help="Size of the clip's frames before the model; the clip is enlarged to it.")
+@click.option("--frames", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--batch", type=NumberOr("auto"), default="auto", show_default=True, help="Frames at once.")
+@click.option("--tile", type=NumberOr("auto", "off"), default="auto", show_default=True)
+@click.option("--threads", type=NumberOr(), help="CPU threads of the model.")
+@click.option("--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto")
+@click.option("--preset", metavar="NAME", help="As in `vsr upscale`.  [default: medium]")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def speed(**options: Any) -> None:
+    """Frames a second of a model and of the whole chain, with the program's own decoder, engine and encoder.
+
+    \b
+    Example:
+      vsr bench speed --model esrgan --size 480x270 --frames 10
+    """
+    config = UpscaleConfig(
+        source=options["source"] or "",
+        scale=None if options["scale"] is None else parse_scale(options["scale"]),
+        model=options["model"],
+        device=options["device"],
+        precision=options["precision"],
+        batch=None if options["batch"] == "auto" else options["batch"],
+        tile=None if options["tile"] == "auto" else options["tile"],
+        threads=options["threads"],
+        encode=EncodeConfig(codec=options["codec"], preset=options["preset"]),
+    )
+    run_speed(config, options["size"], options["frames"], options["json_file"])
+
+
+def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, target: str | None) -> None:
+    """A table and one sentence."""
+    from vsr.bench.clip import bundled_clip
+    from vsr.bench.speed import bench_speed
+
+    require_writable(target)
+    report = bench_speed(replace(config, source=config.source or bundled_clip()), size, frames)
+    device_memory = f", {report.device_bytes / 1e9:.2f} GB of the device's" if report.device_bytes else ""
+    rows = {
+        "model": f"{report.model}, {report.size[0]}x{report.size[1]}, {report.frames} frames",
+        "on": f"{report.device}, {report.precision}, {report.threads} threads",
+        "network": f"{report.fps_model:.2f} frames a second, {report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that "
+        "matrix products reach here",
+        "whole chain": f"{report.fps_end_to_end:.2f} frames a second",
+        "ms a frame": ", ".join(f"{name} {ms:.1f}" for name, ms in report.stages_ms.items()) + " (they overlap)",
+        "inside model": ", ".join(f"{name} {ms:.1f}" for name, ms in report.inside_ms.items()) + " (a separate pass)",
+        "waiting": ", ".join(f"{name} {share:.0%}" for name, share in report.waits.items()),
+        "memory": f"{report.host_bytes / 1e9:.2f} GB{device_memory}",
+        "limit": report.bottleneck,
+    }
+    if target != STDIO:
+        for name, text in rows.items():
+            click.echo(f"{name:<14}{text}")
+    write_json(target, "bench speed", "ok", [], **asdict(report))
