@@ -9,6 +9,7 @@ from typing import Literal
 from vsr.fields import Deinterlace
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Backend = Literal["torch", "ncnn"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class EngineSettings:
     """How the engine runs, fully resolved: everything here can change pixels or memory, so it is journaled.
 
     device      "cpu", "cuda", "cuda:1", "mps", "xpu", ...
+    backend     what computes the network: "torch", or on a CPU in fp32 "ncnn"
     precision   of the network; colour conversion and resizing are always float32
     batch       frames the network sees at once
     tile        side of the square input tiles in pixels without halo; None = whole frames
@@ -35,6 +37,7 @@ class EngineSettings:
     slots: int = 3
     memory: int = 0
     reuse: float = 0.0
+    backend: Backend = "torch"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class UpscaleConfig:
     height: int | None = None
     model: str = "esrgan"
     device: str = "auto"
+    backend: Literal["auto", "torch", "ncnn"] = "auto"
     precision: str = "auto"
     batch: int | None = None
     tile: int | Literal["off"] | None = None

@@ -12,9 +12,11 @@ from typing import Any
 
 from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.memory import budget_bytes, choose_tile
+from vsr.engine.ncnn_cpu import BYTES_PER_PARAMETER, bytes_per_pixel, installed, knows
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
+from vsr.engine.race import faster
 from vsr.engine.reuse import parse_reuse
-from vsr.errors import ConfigError, UsageError
+from vsr.errors import ConfigError, UsageError, VsrError
 from vsr.fields import Deinterlace, cycle_of, output_times, ticks
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
@@ -40,6 +42,9 @@ from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
 
 # A file in which seeking does not work is read from its beginning for every segment: so it gets few.
 FEW_SEGMENTS = 8
+TFLOPS_OF_A_CORE = 0.1  # in fp32, roughly
+WORTH_A_RACE = 120.0  # seconds of work from which on it pays to ask which engine is faster ...
+RACE_SHARE = 0.02  # ... for this share of them
 WARM_UP = 3  # frames before the first one that filters of fields look at, and one to spare
 
 
@@ -115,7 +120,11 @@ def make_plan(draft: Draft) -> Plan:
         model_scale=spec.scale,
         weights_sha256=spec.weights_sha256,
         target=target,
-        engine=resolve_engine(config, spec, info.format, target),
+        engine=(
+            with_ncnn(config, draft.generator, info.format, target)
+            if config.backend == "ncnn"
+            else resolve_engine(config, spec, info.format, target)
+        ),
         encoding=encoding,
         streams=streams,
         segments=(Segment(0, start, stop),),
@@ -163,6 +172,7 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
     seconds = draft.config.segment
+    plan = replace(plan, engine=raced(draft.config, plan, draft.generator, len(pts)))
     if seconds is None and (pts[-1] - pts[0]) * draft.info.time_base < 2 * SHORTEST_SECONDS:
         seconds = 0.0
     elif seconds is None:
@@ -273,3 +283,38 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
     reuse = 0.0 if spec.context else parse_reuse(config.reuse)
     halo = spec.halo_px if tile else 0
     return EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
+
+
+def with_ncnn(config: UpscaleConfig, generator: Generator, source: FrameFormat, target: FrameFormat) -> EngineSettings:
+    """The engine as it is with ncnn: in fp32, and in tiles for ncnn's need of memory. Raises ConfigError where it cannot be."""
+    spec = generator.spec
+    engine = resolve_engine(replace(config, precision="fp32"), spec, source, target)
+    if engine.device != "cpu" or config.precision not in ("auto", "fp32"):
+        raise ConfigError(f"--backend ncnn: computes on a CPU in fp32, not on {engine.device} in {config.precision}")
+    if not knows(generator):
+        reason = "does not know this network" if installed() else "is not installed: pip install 'vsr[ncnn]'"
+        raise ConfigError(f"--backend ncnn: ncnn {reason}; leave the option out")
+    if config.tile is None:
+        hungry = replace(spec, bytes_per_pixel=bytes_per_pixel(spec))
+        tile = choose_tile(hungry, source, target, "fp32", 1, engine.memory - BYTES_PER_PARAMETER * spec.parameters)
+        engine = replace(engine, tile=tile, halo=spec.halo_px if tile else 0)
+    return replace(engine, backend="ncnn")
+
+
+def raced(config: UpscaleConfig, plan: Plan, generator: Generator, frames: int) -> EngineSettings:
+    """The plan's engine, or ncnn's where that is allowed, would be faster, and the job of `frames` is long enough to ask."""
+    size, engine = plan.info.format, plan.engine
+    tflop = generator.spec.mflop_per_pixel * size.width * size.height * frames / 1e6
+    seconds = tflop / (TFLOPS_OF_A_CORE * engine.threads)
+    if config.backend != "auto" or seconds < WORTH_A_RACE or engine.device != "cpu" or engine.precision != "fp32":
+        return engine
+    if not knows(generator):
+        return engine
+    try:
+        rival = with_ncnn(config, generator, size, plan.target)
+    except VsrError:  # not even its smallest tile fits into memory
+        return engine
+    side = rival.tile + 2 * rival.halo if rival.tile else max(size.width, size.height)
+    height, width = min(size.height, side), min(size.width, side)
+    choice = faster(generator, height, width, engine.threads, seconds=RACE_SHARE * seconds)
+    return rival if choice.engine == "ncnn" else engine

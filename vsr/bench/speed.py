@@ -157,7 +157,7 @@ def _frames(draft: Draft, plan: Plan, count: int) -> Iterator[FrameBatch]:
 def _inside(draft: Draft, plan: Plan) -> dict[str, float]:
     """Milliseconds of each step of the model's stage for one frame, the best of three, each waited for."""
     device = resolve_device(plan.engine.device)
-    network = Network(draft.generator, device)
+    network = Network(draft.generator, device, plan.engine)
     batch = next(_frames(draft, plan, 1))
     best: dict[str, float] = {}
 

@@ -90,7 +90,8 @@ def show_plan(console: Console, plan: Plan, facts: dict[str, object]) -> None:
         "output": f"{plan.output} ({plan.container}, {encoding.encoder}, {encoding.pix_fmt}, {options})",
         "size": plan.upscale_label,
         "model": f"{plan.model} (native scale {plan.model_scale or 'any'})",
-        "engine": f"{engine.device}, {engine.precision}, {tiles}, {engine.threads} threads; encoder {encoding.threads}",
+        "engine": f"{engine.device}, {engine.backend}, {engine.precision}, {tiles}, {engine.threads} threads; "
+        f"encoder {encoding.threads}",
         **{key.replace("_", " "): str(value) for key, value in facts.items()},
         **{f"stream {s.index}": f"{s.action} {s.codec} {s.reason}".strip() for s in plan.streams},
     }
@@ -107,7 +108,7 @@ def show_result(console: Console, report: Report) -> None:
         console.detail(f"plan: {json.dumps(report.plan, default=plain)}")
     noun = ("images" if report.images else "frames")[: None if report.frames_out != 1 else -1]
     where = "standard output" if report.output == STDIO else report.output
-    repeats = f" ({report.frames_reused} repeats)" if report.frames_reused else ""
+    repeats = f" ({report.frames_reused} repeated)" if report.frames_reused else ""
     console.say(f"{where}: {report.frames_out} {noun}{repeats}, {report.fps:.2f} a second, {report.seconds:.1f} s")
     if report.checks:
         console.say(f"verified: {summary(report.checks)}")

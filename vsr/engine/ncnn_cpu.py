@@ -116,6 +116,11 @@ def installed() -> bool:
     return importlib.util.find_spec("ncnn") is not None
 
 
+def knows(generator: Generator) -> bool:
+    """Is ncnn here, and does it take this network?"""
+    return installed() and draw(generator) is not None
+
+
 def build(generator: Generator, threads: int) -> NcnnNetwork | None:
     """`generator`, with the weights that it has in memory, as an ncnn network on `threads` threads (0 = torch's number).
 

@@ -86,7 +86,7 @@ class Upscaler:
         _check_formats(source, target)
         self.source, self.target, self.settings = source, target, settings
         self._device = resolve_device(settings.device)
-        self._network = Network(generator, self._device)
+        self._network = Network(generator, self._device, settings)
         # On a CPU always one by one: batching buys nothing there (0.96 to 1.05 times), and so a frame's bytes cannot depend on
         # the batch that it came in, whatever kernel oneDNN picks for a batch of that size.
         self._batch = 1 if self._device.type == "cpu" else settings.batch
