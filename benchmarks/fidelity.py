@@ -6,6 +6,7 @@ with its pixels, and writes docs/fidelity.md. The text says nothing of the machi
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from vsr import EncodeConfig, UpscaleConfig, VsrError, __version__, upscale
 from vsr.media.check import Check
 from vsr.media.verify import verify_files
 
+os.environ.setdefault("SVT_LOG", "1")  # errors only
 TABLE = Path(__file__).parent.parent / "docs" / "fidelity.md"
 BROKEN = "BROKEN"
 FACTS = ("file", "codec", "samples", "what is odd about it")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr.fields import CYCLE, KEPT, Deinterlace, cycle_of, output_times, rate_factor, source_numbers, ticks
+from vsr.fields import CYCLE, KEPT, Deinterlace, cycle_of, output_times, rate_factor, ticks
 
 STEPS = st.lists(st.integers(1, 4000), min_size=1, max_size=60)
 TIMES = STEPS.map(lambda steps: [sum(steps[: n + 1]) for n in range(len(steps))])
@@ -19,7 +19,6 @@ def test_times_increase_and_every_source_frame_is_in_its_place(pts: list[int], s
     for mode in MODES:
         times, each = output_times(mode, pts, step), ticks(mode)
         assert all(a < b for a, b in pairwise(times))
-        assert len(times) == len(source_numbers(mode, len(pts)))
         assert times[0] == pts[0] * each
         assert times[-1] >= pts[-1] * each or mode == "ivtc"
         if len(pts) % cycle_of(mode) == 0:
@@ -52,11 +51,3 @@ def test_a_steady_pulldown_becomes_a_steady_film() -> None:
     times = output_times("ivtc", [1001 * n for n in range(25)], 1001)
     assert {b - a for a, b in pairwise(times)} == {5005}
     assert len(times) == 20
-
-
-@given(st.integers(1, 100))
-def test_frames_show_what_was_there_at_their_time(frames: int) -> None:
-    pts = [100 * n for n in range(frames)]
-    for mode in MODES:
-        for time, number in zip(output_times(mode, pts, 100), source_numbers(mode, frames), strict=True):
-            assert abs(time / ticks(mode) - pts[number]) <= 50

@@ -51,16 +51,6 @@ def cycle_times(first: int, after: int) -> list[int]:
     return [KEPT * first + k * (after - first) for k in range(KEPT)]
 
 
-def source_numbers(mode: Deinterlace, frames: int) -> list[int]:
-    """For each frame that comes out of `frames`, the number of the source's that it shows (of `ivtc`, or one beside it)."""
-    if mode == "field":
-        return [n // 2 for n in range(2 * frames)]
-    if mode == "ivtc":
-        whole = frames // CYCLE
-        return [CYCLE * c + k + (k == KEPT - 1) for c in range(whole) for k in range(KEPT)] + list(range(whole * CYCLE, frames))
-    return list(range(frames))
-
-
 def following(pts: int, before: int | None, step: int) -> int:
     """When the frame after the last would come: as long after it as it came after the one `before`, else a usual `step` later."""
     return pts + (pts - before if before is not None else step)

@@ -58,14 +58,18 @@ def stream_warnings(info: VideoInfo, streams: tuple[StreamPlan, ...]) -> Iterato
             yield f"{named[plan.index]} {verb}: {plan.reason}"
 
 
-def picture_warnings(info: VideoInfo, codec: str, mode: Deinterlace) -> Iterator[str]:
+def picture_warnings(info: VideoInfo, codec: str, mode: Deinterlace, wish: Deinterlace) -> Iterator[str]:
     """What becomes of fields, and of what lies beside the pictures."""
-    if info.interlaced and mode == "off":
+    if info.interlaced and mode == "off" and wish == "auto":
+        yield "the film is interlaced and is upscaled as it is: the filters take no frames of its size and layout"
+    elif info.interlaced and mode == "off":
         yield "the film is interlaced and is upscaled as it is: combing is enlarged (--deinterlace auto mends that)"
     elif info.interlaced and mode == "auto":
         yield "the film is interlaced: frames of two fields are deinterlaced; --deinterlace field keeps the motion of both"
     elif not info.interlaced and mode in ("frame", "field"):
         yield "none of the first frames is flagged as interlaced; all are deinterlaced, as asked"
+    elif not info.interlaced and mode == "ivtc":
+        yield "none of the first frames is flagged as interlaced: of every five frames one is left out all the same, as asked"
     yield from beside_warnings(info.picture_data, codec)
 
 

@@ -90,6 +90,7 @@ class Run:
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
         self.upscaler = Upscaler(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
         self.noted = EngineReport()
+        self.beside: set[str] = set()  # what lay beside the pictures so far
         self.reading: dict[int, ReadReport] = {}  # by segment; of one that is read again, the last
         self.began = monotonic()
 
@@ -132,8 +133,7 @@ class Run:
         missing = segment.frames - len(writer.pts)
         if not writer.pts and len(self.plan.segments) == 1:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
-        late = sorted(writer.left_out - set(self.plan.info.picture_data))  # the plan warned of what the first frame has
-        notes = [*self._engine_notes(), *beside_warnings(late, self.plan.encoding.codec)]
+        notes = [*self._engine_notes(), *self._late_warnings()]
         if segment.frames and missing > 0:
             notes.append(
                 f"{missing} of {segment.frames} frames from number {segment.first} on could not be decoded and are left out"
@@ -188,9 +188,16 @@ class Run:
 
     def _counted(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
         for batch in batches:
+            for data in filter(None, batch.data):
+                self.beside.update(data.kinds)
             yield batch
             self.report.frames_out += len(batch)
             self._tell("upscale", expected_frames(self.plan))
+
+    def _late_warnings(self) -> list[str]:
+        """What lies beside later pictures and has no place; the plan warned of what the first one has."""
+        late = sorted(self.beside - set(self.plan.info.picture_data))
+        return [*beside_warnings(late, self.plan.encoding.codec)]
 
     def _engine_notes(self) -> list[str]:
         """What the engine had to do since it was asked last."""
@@ -250,7 +257,7 @@ class Run:
             stream_out(self.plan, self.job.source, upscaled, sys.stdout.buffer, self._spool())
         sys.stdout.buffer.flush()
         self._count_reading()
-        self.report.warnings += self._engine_notes()
+        self.report.warnings += [*self._engine_notes(), *self._late_warnings()]
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
@@ -265,7 +272,7 @@ class Run:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
         self._count_reading()
-        self.report.warnings += [*writer.warnings, *self._engine_notes()]
+        self.report.warnings += [*writer.warnings, *self._engine_notes(), *self._late_warnings()]
 
     def _tell(self, stage: str, total: int) -> None:
         if self.on_progress:

@@ -144,14 +144,14 @@ def make_plan(draft: Draft) -> Plan:
     )
     if draft.segmented:
         return _cut(draft, plan)
-    return replace(plan, warnings=(*plan.warnings, *picture_warnings(info, encoding.codec, plan.deinterlace)))
+    return replace(plan, warnings=(*plan.warnings, *picture_warnings(info, encoding.codec, plan.deinterlace, config.deinterlace)))
 
 
 def _deinterlace(config: UpscaleConfig, info: VideoInfo) -> Deinterlace:
     """What is done with fields. Raises ConfigError where it cannot be done."""
     if config.deinterlace == "off" or info.container == IMAGES:
         return "off"
-    if takes_fields(info.format):
+    if takes_fields(info.format, config.deinterlace):
         return config.deinterlace
     if config.deinterlace == "auto":
         return "off"
@@ -166,7 +166,7 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
     mode = plan.deinterlace
     info = replace(plan.info, clock=index.clock, start_pts=index.pts[0], interlaced=plan.info.interlaced or index.interlaced > 0)
     start, stop = trimmed(info, draft.config.start, draft.config.duration)
-    told = tuple(picture_warnings(info, plan.encoding.codec, mode))
+    told = tuple(picture_warnings(info, plan.encoding.codec, mode, draft.config.deinterlace))
     plan = replace(plan, info=info, start=start, stop=stop, warnings=(*plan.warnings, *told))
     pts = index.between(start, stop)
     if not pts:

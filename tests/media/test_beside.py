@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.films import Film, make, vfr
 from vsr import EncodeConfig, UpscaleConfig, upscale
 from vsr.frames import PictureData, Timecode
 from vsr.media.check_beside import Beside
-from vsr.media.picture_data import merged, picture_data_of
+from vsr.media.picture_data import merged, picture_data_of, read_picture_data
 from vsr.media.sei import CARRIED, embed
 from vsr.media.verify import verify_files
 
@@ -32,8 +33,8 @@ def beside(number: int) -> PictureData:
     return PictureData(triples, 8 + number % 4, (Timecode(10, 59, 58 + number // 25, number % 25),))
 
 
-def captioned(folder: Path, codec: str = "libx265", name: str = "film", frames: int = 20) -> Path:
-    """A film with something beside every frame but the fifth."""
+def captioned(folder: Path, codec: str = "libx265", name: str = "film", frames: int = 20, late: int = 0) -> Path:
+    """A film with something beside every frame but the fifth, all of it `late` by so many frames."""
     options = HEVC if codec == "libx265" else B_FRAMES
     plain = make(
         Film(name, ".mkv", codec, options=options, size=SIZE, time_base=Fraction(1, 1000), pts=vfr(frames, [40])), folder
@@ -48,7 +49,7 @@ def captioned(folder: Path, codec: str = "libx265", name: str = "film", frames: 
             if packet.size and packet.pts is not None:
                 number = order[packet.pts]
                 # Matroska holds lengths where `embed` wants start codes
-                content = embed(kind, annex_b(bytes(packet)), None if number == 4 else beside(number))
+                content = embed(kind, annex_b(bytes(packet)), None if number == 4 else beside((number - late) % frames))
                 fuller: Packet[Any] = Packet(content)
                 fuller.pts, fuller.dts, fuller.time_base = packet.pts, packet.dts, packet.time_base
                 fuller.is_keyframe, fuller.stream = packet.is_keyframe, film
@@ -139,6 +140,23 @@ def test_verify_names_what_is_lost(kind: str, name: str, tmp_path: Path) -> None
     assert broken == {"captions", "active format", "timecode"}
 
 
+@pytest.mark.parametrize("late", [1, 5])
+def test_captions_with_other_frames_are_named(late: int, tmp_path: Path) -> None:
+    before, after = captioned(tmp_path, name="before"), captioned(tmp_path, name="after", late=late)
+    broken = {check.name for check in verify_files(str(before), str(after)) if not check.ok}
+    assert {"captions", "active format", "timecode"} & broken == broken
+    assert "captions" in broken
+
+
+def test_impossible_timecodes_are_no_timecodes() -> None:
+    held = {"S12M_TIMECODE": struct.pack("=4I", 1, 0x3F7F7F3F, 0, 0)}
+    assert read_picture_data(held, Fraction(25)) is None
+    good = {"S12M_TIMECODE": struct.pack("=4I", 1, 0x52595823, 0, 0)}
+    data = read_picture_data(good, Fraction(30000, 1001))
+    assert data is not None
+    assert str(data.timecode[0]) == "23:58:59;12"
+
+
 def test_all_captions_of_five_frames_are_in_four() -> None:
     data = [beside(n) for n in range(5)]
     both = merged(data[3:])
@@ -170,7 +188,7 @@ def test_no_start_code_arises_inside(triples: list[bytes]) -> None:
 def test_a_counter_of_what_lies_beside() -> None:
     one, two = Beside(), Beside()
     for number in range(3):
-        one.add(beside(number))
-        two.add(beside(2 - number))
+        one.add(beside(number), number)
+        two.add(beside(number), number + 1)
     assert one.frames == two.frames == {"captions": 3, "afd": 3, "timecode": 3}
     assert one.hashes["afd"].digest() != two.hashes["afd"].digest()

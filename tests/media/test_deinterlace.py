@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from fractions import Fraction
 from io import BytesIO
@@ -206,6 +207,98 @@ def test_a_pulldown_is_undone(phase: int, tmp_path: Path) -> None:
     assert "pulldown" in judged["frames"].detail
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p10le"])
+def test_a_pulldown_of_more_bits(pix_fmt: str, tmp_path: Path) -> None:
+    """The fields are matched on 8 bits and taken as they are."""
+    pictures = moments(24)
+    source = tmp_path / "film.mkv"
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("ffv1", rate=NTSC)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, pix_fmt
+        for number, frame in enumerate(flagged(pulled_down(pictures), "")):
+            deep = frame.reformat(format=pix_fmt)
+            deep.pts, deep.time_base = number, 1 / NTSC
+            out.mux(video.encode(deep))
+        out.mux(video.encode(None))
+    report = run(source, "ivtc")
+    assert all(check.ok for check in report.checks), report.checks
+    assert any("none of the first frames is flagged" in warning for warning in report.warnings)
+    with av.open(report.output) as film:
+        assert film.streams.video[0].codec_context.pix_fmt == pix_fmt
+        frames = [frame.reformat(format="gray") for frame in film.decode(video=0)]
+    found = []
+    for frame in frames:
+        luma = frame.to_ndarray().astype(float).reshape(HEIGHT, 2, WIDTH, 2).mean(axis=(1, 3))
+        spread = [np.corrcoef(luma.ravel(), picture.ravel())[0, 1] for picture in pictures]
+        found.append(int(np.argmax(spread)))
+    assert found == list(range(24))
+    assert content(run(source, "ivtc", segment=0.3).output) == content(report.output)
+
+
+@pytest.mark.parametrize("mode", ["auto", "frame", "field"])
+def test_a_hard_telecined_film_shows_its_own_frames(mode: Deinterlace, tmp_path: Path) -> None:
+    """Of a frame of two films' fields the first is the frame before: that is not a frame in the wrong place."""
+    source = film(tmp_path / "film.mkv", pulled_down(moments(36)), NTSC)
+    judged = verdicts(source, run(source, mode).output)
+    assert all(check.ok for check in judged.values()), [check for check in judged.values() if not check.ok]
+
+
+def edited(path: str, order: list[int]) -> str:
+    """The film with other pictures at its times."""
+    target = path.replace(".mkv", ".edited.mkv")
+    with av.open(path) as film, av.open(target, "w") as out:
+        frames = list(film.decode(video=0))
+        video = out.add_stream("ffv1", rate=film.streams.video[0].guessed_rate)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, frames[0].format.name
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for at, picture in enumerate(order):
+            frame = av.VideoFrame.from_ndarray(frames[picture].to_ndarray(), frames[picture].format.name)
+            frame.pts, frame.time_base = frames[at].pts, frames[at].time_base
+            frame.color_range = 1
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    return target
+
+
+@pytest.mark.parametrize("mode", ["field", "ivtc"])
+@pytest.mark.parametrize("sabotage", ["swapped", "repeated", "late"])
+def test_pictures_in_the_wrong_place_are_named(mode: Deinterlace, sabotage: str, tmp_path: Path) -> None:
+    pictures = moments(48)
+    frames = woven(pictures) if mode == "field" else pulled_down(pictures)
+    source = film(tmp_path / "film.mkv", frames, PAL if mode == "field" else NTSC)
+    output = run(source, mode).output
+    count = len(content(output))
+    order = list(range(count))
+    if sabotage == "swapped":
+        order[10], order[11] = order[11], order[10]
+    elif sabotage == "repeated":
+        order[20] = order[19]
+    else:
+        order = [0, *order[:-1]]
+    judged = verdicts(source, edited(output, order))
+    assert not judged["pixels"].ok, judged["pixels"]
+    honest = verdicts(source, edited(output, list(range(count))))
+    assert honest["pixels"].ok, honest["pixels"]
+
+
+def test_a_frame_that_is_missing_of_many_fields_is_named(tmp_path: Path) -> None:
+    source = film(tmp_path / "film.mkv", woven(moments(48)), PAL)
+    output = run(source, "field").output
+    shorter = output.replace(".mkv", ".shorter.mkv")
+    with av.open(output) as whole, av.open(shorter, "w") as out:
+        stream = out.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(p for p in whole.demux(video=0) if p.size):
+            if number != 30:
+                packet.stream = stream
+                out.mux(packet)
+    frames = verdicts(source, shorter)["frames"]
+    assert not frames.ok
+    assert "47 of 48" in frames.detail
+    assert "missing: frame 30" in frames.detail
+
+
 def test_a_part_of_a_pulldown(tmp_path: Path) -> None:
     """Cycles begin with the part; what lies before it still helps."""
     pictures = moments(44)
@@ -242,6 +335,39 @@ def test_a_pipe_is_deinterlaced_as_well(tmp_path: Path) -> None:
         times = [pts for batch in reader for pts in batch.pts]
     assert len(times) == 24
     assert BytesIO(source.read_bytes()).read(1) == b"G"
+
+
+def test_frames_that_say_nothing_do_not_decide_for_the_others(tmp_path: Path) -> None:
+    """The film begins progressive; its fields, bottom first, come later."""
+    pictures = moments(44)
+    parts = [
+        film(tmp_path / "one.h264", pictures[:4], PAL, ""),
+        film(tmp_path / "two.h264", woven(pictures[4:], top_first=False), PAL, "bff"),
+    ]
+    source = tmp_path / "both.h264"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    info = probe(str(source))
+    assert not info.interlaced
+    found = []
+    with Reader(str(source), info, deinterlace="field") as reader:
+        for batch in reader:
+            luma = batch.planes[0][0].astype(float)
+            found.append(int(np.argmin([np.abs(luma - picture).mean() for picture in pictures])))
+    assert found[8:] == list(range(4, 44)), "each field at its own moment, in order"
+
+
+def test_frames_do_not_outlive_their_turn(tmp_path: Path) -> None:
+    """Looking at a frame's side data made a circle that kept its picture until the garbage collector came (PyAV 18)."""
+    source = film(tmp_path / "film.mkv", moments(60), PAL, "")
+    gc.collect()
+    gc.disable()
+    try:
+        with Reader(str(source), probe(str(source))) as reader:
+            assert sum(len(batch) for batch in reader) == 60
+        alive = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 10
 
 
 def test_filters_give_back_as_many_frames_as_they_get() -> None:

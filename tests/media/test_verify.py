@@ -299,7 +299,7 @@ def test_lost_captions_are_named(tmp_path: Path) -> None:
     assert broken(captioned, captioned) == {}
     assert broken(captioned, plain, pixels=False) == {"captions": "with 0 of 12 frames"}
     assert broken(captioned, plain) == {"captions": "with 0 of 12 frames"}
-    assert broken(captioned, other) == {"captions": "with 12 of 12 frames, other bytes"}
+    assert broken(captioned, other) == {"captions": "with 12 of 12 frames, other ones, or with other frames"}
     assert broken(plain, captioned) == {}
 
 

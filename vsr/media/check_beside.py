@@ -22,15 +22,16 @@ class Beside:
     frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_NAMES, 0))
     hashes: dict[str, hashlib.blake2b] = field(default_factory=lambda: {kind: hashlib.blake2b(digest_size=16) for kind in _NAMES})
 
-    def add(self, data: PictureData | None) -> None:
-        """Takes in what lies beside the next frame."""
+    def add(self, data: PictureData | None, number: int) -> None:
+        """Takes in what lies beside the frame that shows the source's frame `number`: all must stand with its own."""
         if data is None:
             return
         afd = b"" if data.afd is None else bytes([data.afd])
         found = {"captions": data.captions, "afd": afd, "timecode": " ".join(map(str, data.timecode)).encode()}
         for kind, content in found.items():
-            self.frames[kind] += bool(content)
-            self.hashes[kind].update(content)
+            if content:
+                self.frames[kind] += 1
+                self.hashes[kind].update(b"%d:" % number + content)
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,10 @@ def at_a_glance(source: Survey, output: Survey) -> dict[str, Found]:
     return found
 
 
-def check_beside(
-    found: Mapping[str, Found], source: Survey, output: Survey, *, part: bool = False, regrouped: bool = False
-) -> Iterator[Check]:
+def check_beside(found: Mapping[str, Found], source: Survey, output: Survey, *, loose: bool = False) -> Iterator[Check]:
     """With as many frames as before, and the same. What the output's codec has no place for is stated.
 
-    Of a `part` only the presence is judged; of frames that were `regrouped` (five to four) all captions together.
+    `loose`: only that they are there can be told (a part; fields in packets of their own; five frames that became four).
     """
     codec = codec_made(output.info.codec)
     for kind, name in _NAMES.items():
@@ -77,13 +76,13 @@ def check_beside(
             if kind == "captions":
                 yield Check(name, True, "none")
             continue
-        counted = this.after == this.before or ((part or regrouped) and this.after > 0)
+        counted = this.after == this.before or (loose and this.after > 0)
         told = f"with {this.after} of {this.before} frames"
-        if counted and (this.same is not False or (regrouped and kind != "captions")):
-            yield Check(name, True, f"{told}{', all the same' if this.same else ''}", stated=part or regrouped)
+        if counted and this.same is not False:
+            yield Check(name, True, f"{told}{', all the same' if this.same else ''}", stated=loose)
             continue
         excused = kind not in CARRIED.get(codec, frozenset())
-        other = ", other bytes" if this.same is False and this.after else ""
+        other = ", other ones, or with other frames" if this.same is False and this.after else ""
         yield Check(name, excused, f"{told}{other}{f': {codec} has no place for it' if excused else ''}", stated=excused)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +15,15 @@ import numpy as np
 from av.stream import Discard
 from av.video.stream import VideoStream
 
+from vsr.fields import Deinterlace
+from vsr.frames import VideoInfo
 from vsr.media.check import Check, verdict
 from vsr.media.check_beside import Beside, Found, compared
 from vsr.media.check_color import ColorMoments
 from vsr.media.check_time import Alignment, at_time
 from vsr.media.clock import Clock
 from vsr.media.decoder import Decoder, salvaged_packets
+from vsr.media.deinterlace import Timed, deinterlaced
 from vsr.media.picture_data import picture_data_of
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout, read_planes
 from vsr.media.source import open_input
@@ -31,6 +34,7 @@ from vsr.media.thumbnail import Thumbnail, thumbnail, thumbnail_size
 _TELLING = 10 ** (1 / 10) - 1  # 1 dB
 # ... and the two differ by more than what codecs drop from quiet scenes (mean square, 8-bit levels)
 _VISIBLE = 0.25
+_CLEARLY = 0.75
 _BRIGHTER = 20.0  # a step of 8 levels of luma, for pictures that differ in nothing else
 _STRANGE_DB = 18.0  # worse than this, a picture does not resemble its frame at all
 _NAMED = 3
@@ -61,10 +65,16 @@ class Shown:
 
 
 class _Film:
-    """The decoded frames of a file, one after the other, as (number, thumbnail); `number` is found by pts in the film's index."""
+    """The decoded frames of a file, one after the other, as (number, thumbnail); `number` is found by pts in the film's index.
 
-    def __init__(self, path: str, survey: Survey, size: tuple[int, int]) -> None:
-        self._path, self._survey, self._size = path, survey, size
+    Of an interlaced film its frames as they should come out, by `mode`. `partners`: the source's frames that they belong to.
+    """
+
+    def __init__(
+        self, path: str, survey: Survey, size: tuple[int, int], mode: Deinterlace = "off", partners: Sequence[int] = ()
+    ) -> None:
+        self._path, self._survey, self._size, self._mode = path, survey, size, mode
+        self._partners = partners or range(len(survey.film.times))
         self.missing = set(range(len(survey.film.times)))
         self.beside = Beside()
 
@@ -77,12 +87,13 @@ class _Film:
             for other in container.streams:
                 if other.index != info.index:
                     other.discard = Discard.all
-            for frame in _decoded(container, stream):
-                at = bisect_left(times, clock.tick(frame.pts, frame.dts))
+            order = int(stream.codec_context.field_order)
+            for timed in deinterlaced(self._mode, _timed(container, stream, clock, info), info, order):
+                at = bisect_left(times, timed.pts)
                 last = max(last + 1, at if at < len(times) else last + 1)
                 self.missing.discard(last)
-                self.beside.add(picture_data_of(frame, info.rate))
-                yield last, self._reduced(frame)
+                self.beside.add(timed.data, self._partners[last] if last < len(self._partners) else -1)
+                yield last, self._reduced(timed.frame)
 
     def _reduced(self, frame: av.VideoFrame) -> Thumbnail:
         layout = planar_layout(planar_equivalent(frame.format.name))
@@ -90,6 +101,12 @@ class _Film:
         known = self._survey.info.format.color
         color = known if layout == self._survey.info.format.layout else color_of(frame, layout, self._survey.info.codec)
         return thumbnail(read_planes(frame), layout, color, self._size)
+
+
+def _timed(container: Any, stream: VideoStream, clock: Clock, info: VideoInfo) -> Iterator[Timed]:
+    for frame in _decoded(container, stream):
+        pts = clock.tick(frame.pts, frame.dts)
+        yield Timed(pts, int(frame.duration or 0), frame, picture_data_of(frame, info.rate))
 
 
 def _decoded(container: Any, stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -106,16 +123,15 @@ def look_at_pixels(
     """Decodes both films in step and compares each output frame with its own input frame and the two beside it."""
     sizes = [(s.info.format.width, s.info.format.height) for _, s in (source, output)]
     size = thumbnail_size(*sizes)
-    before, after = _Film(*source, size), _Film(*output, size)
+    before, after = _Film(*source, size, fit.mode), _Film(*output, size, partners=fit.partners)
     shown = Shown()
     window = _Window(iter(before))
-    partners = fit.shows or fit.partners
-    loose = fit.mode == "ivtc"  # which of two equal pictures the filter kept is its own affair
+    partners = fit.partners
     for number, picture in after:
         partner = partners[number] if number < len(partners) else -1
         around = window.around(partner)
         if 0 in around:
-            _compare(shown, number, picture, around, partner, loose)
+            _compare(shown, number, picture, around, partner)
         if on_frame is not None:
             on_frame(number + 1, len(partners))
     window.exhaust()
@@ -147,15 +163,15 @@ class _Window:
             pass
 
 
-def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int, loose: bool) -> None:
+def _compare(shown: Shown, number: int, picture: Thumbnail, around: dict[int, Thumbnail], partner: int) -> None:
     shown.frames += 1
     winner, telling = _winner(picture, around)
     shown.alike += not telling
     quality = _decibel(_square(picture - around[winner]))
-    strange = (loose or not winner) and quality < _STRANGE_DB
+    strange = not winner and quality < _STRANGE_DB
     # colours are compared with the frame that is shown, be it the wrong one
     (shown.odd_colors if strange else shown.colors).add(around[winner], picture)
-    if (winner and not loose) or strange:
+    if winner or strange:
         shown.strangers.append(Stranger(number, partner, None if strange else partner + winner, quality))
 
 
@@ -179,7 +195,9 @@ def _nearest(
     best = min(errors, key=lambda step: errors[step])
     apart = {step: _square(read(around[0] - other)) for step, other in around.items() if step}
     telling = [step for step, gap in apart.items() if gap > max(visible, _TELLING * errors[best])]
-    wins = best in telling and errors[best] * (1 + _TELLING) < errors[0]
+    # of a picture that shows the other frame the errors are apart by the whole gap, of one's own by as much the other way
+    clear = best in telling and errors[0] - errors[best] > _CLEARLY * apart[best]
+    wins = clear and errors[best] * (1 + _TELLING) < errors[0]
     return (best if wins else 0), bool(telling)
 
 

@@ -28,8 +28,8 @@ class Alignment:
 
     `partners[i]` is the number of the source's frame for frame i of the output, by time where the two have their times in common,
     else by rank. `missing` frames of the source and `extra` ones of the output have no partner at their time. `slack` is how well
-    `offset` is known, in seconds. `mode` says what became of the source's fields: the times compared are then those that should
-    come of them, and `shows` are the numbers of the source's own frames.
+    `offset` is known, in seconds. `mode` says what became of the source's fields: times and frames compared are then those that
+    should come of them.
     """
 
     offset: Fraction
@@ -38,7 +38,6 @@ class Alignment:
     missing: tuple[int, ...]
     extra: tuple[int, ...]
     mode: Deinterlace = "off"
-    shows: tuple[int, ...] = ()
 
 
 def align(source: Survey, output: Survey) -> Alignment:

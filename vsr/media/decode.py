@@ -175,7 +175,7 @@ class Reader:
             self.report.frames += wanted
             data = picture_data_of(frame, self._info.rate)
             before_start = self._deinterlace == "off" and self._start is not None and pts < self._start
-            yield Timed(pts, int(frame.duration or 0), frame if before_start else self._fitted(frame), data)
+            yield Timed(pts, int(frame.duration or 0), frame if before_start else self._fitted(frame, wanted), data)
 
     def _entered(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from `enter` on; from the very beginning where a seek does not get there."""
@@ -213,10 +213,10 @@ class Reader:
             elif self._spool is not None:
                 self._spool.keep(packet)
 
-    def _fitted(self, frame: av.VideoFrame) -> av.VideoFrame:
+    def _fitted(self, frame: av.VideoFrame, wanted: bool) -> av.VideoFrame:
         format: FrameFormat = self._info.format
         if (frame.width, frame.height) != (format.width, format.height) or _layout_changed(frame, self._info):
-            self.report.resized_frames += 1
+            self.report.resized_frames += wanted
             return frame.reformat(format.width, format.height, pix_fmt_of(format.layout), interpolation="BICUBIC", threads=1)
         return frame
 

@@ -18,12 +18,13 @@ from av.filter import Graph
 
 from vsr.errors import DecodeError
 from vsr.fields import CYCLE, KEPT, Deinterlace, cycle_times, following, ticks
-from vsr.frames import FrameFormat, PictureData, VideoInfo
+from vsr.frames import FrameFormat, PictureData, PixelLayout, VideoInfo
 from vsr.media.picture_data import merged
-from vsr.media.pixels import make_frame, planar_equivalent
+from vsr.media.pixels import make_frame, pix_fmt_of, planar_equivalent, planar_layout
 
 _ORDERS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}  # AVFieldOrder: which field is shown first
 _BWDIF = "bwdif"
+_MATCHED = {"yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p"}
 _REPAIR = "mode=send_frame:deint=interlaced"  # frames that are flagged so; the others pass through untouched
 
 
@@ -38,6 +39,18 @@ class Timed:
     rebuilt: bool = False
 
 
+def _eight_bits(frame: av.VideoFrame) -> str:
+    layout = planar_layout(frame.format.name)
+    assert layout is not None
+    eight = layout if layout.kind == "yuv" else PixelLayout("yuv")
+    return pix_fmt_of(replace(eight, bits=8, alpha=False))
+
+
+def _fieldmatch(frame: av.VideoFrame) -> tuple[str, str]:
+    """fieldmatch knows 8 bits and YUV only; it reads the fields of other films from a copy."""
+    return "fieldmatch", f"combmatch=full{'' if frame.format.name in _MATCHED else ':ppsrc=1'}"
+
+
 class Filters:
     """A chain of filters that keeps the number and order of its frames, or multiplies it: `push` and `end` give what is ready."""
 
@@ -50,24 +63,36 @@ class Filters:
             f":colorspace={int(like.colorspace)}:range={int(like.color_range)}",
         )
         for name, options in chain:
-            following_filter = graph.add(name, options or None)
-            last.link_to(following_filter)
-            last = following_filter
+            step = graph.add(name, options or None)
+            if "ppsrc=1" in options:  # it matches fields on a copy of 8 bits, and takes them from the original
+                both, copy = graph.add("split"), graph.add("format", f"pix_fmts={_eight_bits(like)}")
+                last.link_to(both)
+                both.link_to(copy)
+                copy.link_to(step)
+                both.link_to(step, 1, 1)
+            else:
+                last.link_to(step)
+            last = step
         last.link_to(graph.add("buffersink"))
         graph.configure()
         self._graph, self._number = graph, 0
+        self._copied = any("ppsrc=1" in options for _, options in chain)
+        self._last: av.VideoFrame | None = None
 
     def push(self, frame: av.VideoFrame) -> list[av.VideoFrame]:
         """What is ready once `frame` is in. The frame's own pts is lost."""
         frame.pts = self._number
         self._number += 1
+        self._last = frame if self._copied else None
         self._graph.vpush(frame)
         return [*self._ready()]
 
     def end(self) -> list[av.VideoFrame]:
         """The rest."""
+        # with a copy to match on, fieldmatch keeps its last frame to itself: it gets it twice
+        last = self.push(self._last) if self._copied and self._last is not None else []
         self._graph.vpush(None)
-        return [*self._ready()]
+        return [*last, *self._ready()]
 
     def _ready(self) -> Iterator[av.VideoFrame]:
         while True:
@@ -77,11 +102,12 @@ class Filters:
                 return
 
 
-def takes_fields(format: FrameFormat) -> bool:
-    """Do the filters take frames of this size and layout as they are?"""
+def takes_fields(format: FrameFormat, mode: Deinterlace = "auto") -> bool:
+    """Do the filters of this mode take frames of this size and layout as they are?"""
     frame = make_frame(format, [np.zeros(shape, format.layout.dtype) for shape in format.plane_shapes])
     try:
-        filters = Filters(frame, (_BWDIF, _REPAIR))
+        chain = (_fieldmatch(frame),) if mode == "ivtc" else ()
+        filters = Filters(frame, *chain, (_BWDIF, _REPAIR))
         made = [*filters.push(frame), *filters.end()]
     except (av.error.FFmpegError, ValueError):
         return False
@@ -98,13 +124,16 @@ def deinterlaced(
     refuse.
     """
     step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
-    order = "" if info.interlaced else _ORDERS.get(field_order, "tff")  # frames that are flagged say it themselves
+    # frames that are flagged say it themselves, and the filters take the others for top field first: only a stream that says bff
+    # of frames that say nothing is told (setfield would overrule flags that begin later in the film)
+    order = "" if info.interlaced else _ORDERS.get(field_order, "")
     try:
         if mode == "auto":
             yield from _where_flagged(frames)
         elif mode in ("frame", "field"):
             yield from _everywhere(mode, map(_planar, frames), order, step)
         elif mode == "ivtc":
+            order = order if order or info.interlaced else "tff"  # fieldmatch takes what says nothing for bottom field first
             yield from _decimated(_matched(map(_planar, frames), order), step, origin)
         else:
             yield from frames
@@ -195,7 +224,7 @@ def _matched(frames: Iterable[Timed], order: str) -> Iterator[Timed]:
     waiting: deque[Timed] = deque()
     for timed in frames:
         if filters is None:
-            filters = Filters(timed.frame, *_flagged(order), ("fieldmatch", "combmatch=full"), (_BWDIF, _REPAIR))
+            filters = Filters(timed.frame, *_flagged(order), _fieldmatch(timed.frame), (_BWDIF, _REPAIR))
         waiting.append(timed)
         for frame in filters.push(timed.frame):
             yield replace(waiting.popleft(), frame=frame, rebuilt=True)

@@ -41,8 +41,8 @@ class Writer:
 
     `last_duration` and `reorder_depth` (frames by which decode order runs ahead) complete what `join` needs to know.
     Time reaches the encoder exactly (`time_base`, pts from the segment's first frame), so that its rate control sees the real
-    cadence. `pts` lists the timestamps written, in display order; `left_out` what lay beside pictures and has no place in the
-    codec. Raises EncodeError, naming the file, for a full disk or an encoder that fails; then nothing is left under either name.
+    cadence. `pts` lists the timestamps written, in display order. Raises EncodeError, naming the file, for a full disk or an
+    encoder that fails; then nothing is left under either name.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
@@ -50,7 +50,6 @@ class Writer:
         self.pts: list[int] = []
         self.last_duration = 0
         self.reorder_depth = 0
-        self.left_out: set[str] = set()
         self.seconds = 0.0
         self._part = path.with_name(path.name + ".part")
         self._plan = plan
@@ -79,7 +78,6 @@ class Writer:
             self._rank[pts - first] = len(self.pts)
             if (data := batch.data[i]) is not None:
                 self._data[len(self.pts)] = data
-                self.left_out.update(set(data.kinds) - CARRIED.get(self._plan.encoding.codec, frozenset()))
             self.pts.append(pts)
             self.last_duration = batch.duration[i]
             self._mux(self._encode(frame))

@@ -22,7 +22,7 @@ from vsr.frames import FrameFormat, Siting, StreamInfo, VideoInfo
 from vsr.media.decoder import Decoder, salvaged_packets
 from vsr.media.gif import is_opaque_gif
 from vsr.media.hdr import read_light, read_mastering
-from vsr.media.picture_data import read_picture_data, side_data
+from vsr.media.picture_data import group_timecode, read_picture_data, side_data
 from vsr.media.pixels import color_of, planar_equivalent, planar_layout
 from vsr.media.siting import tagged_siting, y4m_siting
 from vsr.media.source import Pipe, exact, exact_or, open_input, reason, source_name
@@ -81,6 +81,7 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
     rate = video.guessed_rate or video.average_rate
     facts = side_data(frame)
     beside = read_picture_data(facts, exact(rate) if rate else None)
+    first_code = beside.timecode[0] if beside and beside.timecode else group_timecode(facts)
     duration = _duration(container, video)
     frames = video.frames or (round(duration * float(exact(rate))) if duration and rate else 0)
     return VideoInfo(
@@ -100,7 +101,7 @@ def _describe(container: InputContainer, video: VideoStream, frame: av.VideoFram
         display_matrix=display_matrix(frame),
         interlaced=frame.interlaced_frame,
         picture_data=beside.kinds if beside else (),
-        timecode=str(beside.timecode[0]) if beside and beside.timecode else "",
+        timecode=str(first_code) if first_code else "",
         hdr=hdr_facts(frame),
         mastering=read_mastering(facts.get("MASTERING_DISPLAY_METADATA")),
         light=read_light(facts.get("CONTENT_LIGHT_LEVEL")),

@@ -95,7 +95,7 @@ class Survey:
     """A file without its pixels.
 
     `film.times` are the frames' pts in display order; `side_data` is the first frame's; `captions` counts the film's packets with
-    closed captions in them (None = not looked at).
+    closed captions in them (None = not looked at), `packets` all of its packets.
     """
 
     info: VideoInfo
@@ -108,6 +108,7 @@ class Survey:
     side_data: dict[str, bytes]
     captions: int | None
     alpha: bool
+    packets: int = 0
 
 
 def survey(source: str | BytesIO, info: VideoInfo, spool: Path | None = None) -> Survey:
@@ -137,6 +138,7 @@ def survey(source: str | BytesIO, info: VideoInfo, spool: Path | None = None) ->
             tags={key.lower(): value for key, value in container.metadata.items()},
             side_data=reading.side_data,
             captions=None if spool else reading.captions,
+            packets=reading.packets,
             alpha=info.format.layout.alpha or film.metadata.get("alpha_mode") == "1",
         )
 
@@ -150,7 +152,7 @@ class _Reading:
         self.tracks: dict[int, tuple[Track, Unwrap]] = {
             s.index: (_track(s), unwrapper(s)) for s in container.streams if s.index != film.index and s.type != "attachment"
         }
-        self.captions = 0
+        self.captions = self.packets = 0
         self.side_data: dict[str, bytes] = {}
         self._seen_frame = False
 
@@ -176,6 +178,7 @@ class _Reading:
     def _take_film(self, packet: Packet[Stream]) -> None:
         self._first_frame(packet)
         content = bytes(packet)
+        self.packets += not packet.is_discard
         self.captions += any(mark in content for mark in _CAPTIONS)
         if packet.pts is not None and not packet.is_discard:
             _add(self.film, packet)

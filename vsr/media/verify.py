@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vsr.fields import Deinterlace, output_times, source_numbers, ticks
+from vsr.fields import Deinterlace, output_times, rate_factor, ticks
 from vsr.frames import Siting
 from vsr.media.check import Check, summary
 from vsr.media.check_beside import at_a_glance, check_beside, check_interlacing
@@ -62,13 +62,24 @@ def verify(
         found = without_container(plan.info)
     else:
         found = survey(source.head() if isinstance(source, Pipe) else source, plan.info, spool)
-    before = with_times(found, times, plan.time_base, segments[-1].last_duration)
+    before = with_times(found, _expected(plan, found, times), plan.time_base, segments[-1].last_duration)
     part = plan.start is not None or plan.stop is not None
     fates = {p.index: p for p in plan.streams}
     fit = replace(align(before, after), mode=plan.deinterlace)
-    return tuple(
-        _judge(before, after, fit, fates, plan.container, part=part, asked=_given_up(plan), siting=plan.target.color.siting)
+    loose = part or plan.deinterlace == "ivtc" or found.packets != round(len(times) / rate_factor(plan.deinterlace))
+    judged = _judge(
+        before, after, fit, fates, plan.container, part=part, asked=_given_up(plan), siting=plan.target.color.siting, loose=loose
     )
+    return tuple(judged)
+
+
+def _expected(plan: Plan, found: Survey, times: list[int]) -> list[int]:
+    """When the frames should come. Those made of fields are counted anew from the packets, where each of these is a frame."""
+    if plan.deinterlace not in ("field", "ivtc") or plan.start is not None or plan.info.clock != "pts":
+        return times
+    step = max(1, round(1 / ((plan.info.rate or 25) * plan.info.time_base)))
+    counted = output_times(plan.deinterlace, found.film.times, step)
+    return counted if len(counted) == len(times) else times
 
 
 def _given_up(plan: Plan) -> frozenset[str]:
@@ -94,29 +105,35 @@ def verify_files(
     with open_input(source) as container:
         # what the container could hold is asked of its muxer; a container that vsr does not write is given no excuses
         fates = {p.index: p for p in plan_streams(container, before.info.index, muxer)} if muxer in MUXERS.values() else {}
-    timed, fit = _fit(before, after)
+    loose = before.packets != len(before.film.times)
+    before, fit = _fit(before, after)
     shown = look_at_pixels((source, before), (output, after), fit, on_frame) if pixels else None
     at_its_limit = after.info.format.layout.bits == deepest(codec_made(after.info.codec))
     asked = {"bit depth"} if at_its_limit else ()
-    return tuple(_judge(timed, after, fit, fates, muxer, shown=shown, asked=asked))
+    loose = loose or fit.mode == "ivtc"
+    return tuple(_judge(before, after, fit, fates, muxer, shown=shown, asked=asked, loose=loose))
 
 
 def _fit(before: Survey, after: Survey) -> tuple[Survey, Alignment]:
-    """Which frames belong together. Where their numbers differ, the output may be made of the source's fields, or without the
-    repeats of its pulldown: then every time of the output tells so, and the source's survey gets the times that should have come.
+    """Which frames belong together, and what was done with fields: the source's survey with the times that should come of that.
+
+    Twice as many frames are made of fields, four of five are left of a pulldown; as many, of an interlaced film that is no longer
+    interlaced, were deinterlaced. A few frames more or less do not hide which it was.
     """
-    film = before.film
+    film, found = before.film, len(after.film.times)
     step = film.times[1] - film.times[0] if len(film.times) > 1 else max(1, film.last_duration)
+    fit = align(before, after)
     modes: tuple[Deinterlace, ...] = ("field", "ivtc")
     for mode in modes:
         times = output_times(mode, film.times, step)
-        if len(times) != len(after.film.times) or len(times) == len(film.times):
+        if abs(len(times) - found) > max(2, len(times) // 50) or abs(len(film.times) - found) <= abs(len(times) - found):
             continue
         timed = with_times(before, times, film.tick / ticks(mode), 0)
-        fit = align(timed, after)
-        if check_timestamps(timed, after, fit).ok:
-            return timed, replace(fit, mode=mode, shows=tuple(source_numbers(mode, len(film.times))))
-    return before, align(before, after)
+        other = align(timed, after)
+        if len(other.missing) + len(other.extra) < len(fit.missing) + len(fit.extra):
+            return timed, replace(other, mode=mode)
+    deinterlaced = before.info.interlaced and not after.info.interlaced
+    return before, replace(fit, mode="auto" if deinterlaced else "off")
 
 
 def _surveyed(path: str) -> Survey:
@@ -145,6 +162,7 @@ def _judge(
     part: bool = False,
     asked: Collection[str] = (),
     siting: Siting | None = None,
+    loose: bool = False,
 ) -> list[Check]:
     pairs = pair_tracks(before, after)
     timed = [(t, pairs[t.info.index]) for t in before.tracks if t.info.index in pairs and not t.info.cover]
@@ -165,9 +183,7 @@ def _judge(
         check_depth(before, after, asked="bit depth" in asked),
         check_alpha(before, after, muxer, asked="alpha" in asked),
         check_hdr(before, after, asked="HDR" in asked),
-        *check_beside(
-            shown.beside if shown else at_a_glance(before, after), before, after, part=part, regrouped=fit.mode == "ivtc"
-        ),
+        *check_beside(shown.beside if shown else at_a_glance(before, after), before, after, loose=loose and shown is None),
         check_interlacing(before, after),
     ]
     if shown is not None:
