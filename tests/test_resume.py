@@ -281,7 +281,9 @@ def fill_the_disk_before_the_journal() -> None:
 def alone(call: str, folder: Path) -> None:
     """In an interpreter that does nothing but fork: hooks stay, and what has computed with threads must not fork."""
     here = str(Path(__file__).parents[1])
-    code = f"import sys; sys.path.insert(0, {here!r}); import vsr.pipeline\nimport tests.test_resume as t\n"
+    # a parent may ignore SIGINT (a shell's background job does), and children inherit that
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"import sys; sys.path.insert(0, {here!r}); import vsr.pipeline\nimport tests.test_resume as t\n"
     subprocess.run([sys.executable, "-W", "ignore", "-c", f"{code}t.{call}"], check=True, cwd=folder)
 
 

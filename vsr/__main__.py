@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
@@ -13,7 +14,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("vsr: interrupted; nothing is left behind\n")
         sys.exit(130)
-    run()
+    try:
+        run()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # the work is done: what comes now must not change how it ends
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,6 @@ def main() -> NoReturn:
         if os.environ.get("VSR_DEBUG") == "1":
             raise
         fail(f"internal error: {type(exc).__name__}: {exc} (VSR_DEBUG=1 shows where; please report it)", 1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the work is done: what comes now must not change how it ends
-        signal.signal(number, signal.SIG_IGN)
     sys.exit(code if isinstance(code, int) else 0)
 
 
