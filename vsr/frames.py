@@ -257,3 +257,8 @@ class VideoInfo:
     chapters: int = 0
     metadata: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """The usual distance between two frames in ticks, by the nominal rate (25 where there is none)."""
+        return max(1, round(1 / ((self.rate or 25) * self.time_base)))

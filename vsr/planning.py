@@ -193,7 +193,7 @@ def _outputs(
     segments: tuple[Segment, ...], index: FrameIndex, mode: Deinterlace, info: VideoInfo, first: int
 ) -> tuple[Segment, ...]:
     """Segments of the source's frames, with the number of frames that come of them; `first` is the part's first pts."""
-    step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
+    step = info.step
     at = index.pts.index(first)
     times, each = output_times(mode, index.pts[at:], step), ticks(mode)
     found = []

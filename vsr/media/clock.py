@@ -13,7 +13,7 @@ class Clock:
     """
 
     def __init__(self, info: VideoInfo) -> None:
-        self._step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
+        self._step = info.step
         self._second = round(1 / info.time_base)
         self._decode_times = info.clock == "dts"
         self._last: int | None = None

@@ -123,7 +123,7 @@ def deinterlaced(
     at which the cycles of `ivtc` begin; frames before it only help (None = the first). Raises DecodeError where the filters
     refuse.
     """
-    step = max(1, round(1 / ((info.rate or 25) * info.time_base)))
+    step = info.step
     # frames that are flagged say it themselves, and the filters take the others for top field first: only a stream that says bff
     # of frames that say nothing is told (setfield would overrule flags that begin later in the film)
     order = "" if info.interlaced else _ORDERS.get(field_order, "")

@@ -77,7 +77,7 @@ def _expected(plan: Plan, found: Survey, times: list[int]) -> list[int]:
     """When the frames should come. Those made of fields are counted anew from the packets, where each of these is a frame."""
     if plan.deinterlace not in ("field", "ivtc") or plan.start is not None or plan.info.clock != "pts":
         return times
-    step = max(1, round(1 / ((plan.info.rate or 25) * plan.info.time_base)))
+    step = plan.info.step
     counted = output_times(plan.deinterlace, found.film.times, step)
     return counted if len(counted) == len(times) else times
 
