@@ -1,8 +1,9 @@
 """Every way to run a network on this CPU, in turn:  python benchmarks/engines.py [--rounds 5] [--json FILE]
 
-Engines: torch as it comes (NCHW), channels_last, channels_last in bf16, and ncnn (Winograd, float32). Medians of wall and CPU
-seconds for one frame, and PSNR to NCHW float32 on the same frame: real weights, a piece of the bundled clip. Engines alternate
-within a round, so read the ratios: other work on the machine disturbs all alike.
+Engines: torch as it comes (NCHW), channels_last, all of it in bf16, for RRDBNet the product's bf16 (residual stream in float32),
+and in float32 our Winograd and ncnn's. Medians of wall and CPU seconds for one frame, and PSNR to NCHW float32 on the same
+frame: real weights, a piece of the bundled clip. Engines alternate within a round, so read the ratios: other work on the
+machine disturbs all alike.
 """
 
 import os
@@ -23,12 +24,14 @@ import torch
 from torch import Tensor
 
 from vsr.color import planes_to_rgb
+from vsr.config import EngineSettings
 from vsr.engine.memory import read_text
-from vsr.engine.ncnn_cpu import build
 from vsr.engine.precision import has_bf16
+from vsr.engine.runners import EXACT_CPU, exact, runner
 from vsr.media.decode import Reader
 from vsr.media.probe import probe
 from vsr.models import weights
+from vsr.models.rrdb import RRDBNet
 from vsr.models.spec import Generator
 
 CLIP = Path(__file__).parents[1] / "examples" / "bunny_160x90.mp4"
@@ -100,10 +103,14 @@ def engines(network: Generator, frame: Tensor, threads: int) -> dict[str, Runner
         "channels_last": lambda: clone.reconstruct(wide[:, None]),
     }
     if has_bf16(read_text(Path("/proc/cpuinfo"))):
-        runners["bf16"] = lambda: half.reconstruct(narrow[:, None])
-    twin = build(network, threads)
-    if twin is not None:
-        runners["ncnn"] = lambda: twin.reconstruct(frame[:, None])
+        runners["all bf16"] = lambda: half.reconstruct(narrow[:, None])
+        if isinstance(network, RRDBNet):
+            mixed = runner(network, torch.device("cpu"), "bf16", EngineSettings(threads=threads))
+            runners["bf16"] = lambda: mixed(frame)
+    for backend in EXACT_CPU:
+        twin = exact(network, backend, threads)
+        if twin is not None:
+            runners[backend] = lambda twin=twin: twin.reconstruct(frame[:, None])  # type: ignore[misc]
     return runners
 
 

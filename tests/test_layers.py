@@ -15,7 +15,8 @@ LAYERS: tuple[set[str], ...] = (
     {"color", "resample", "scenes", "metrics", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
-    {"losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline", "workfolder", "train"},
+    {"choose_engine", "cutting", "losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline"}
+    | {"workfolder", "train"},
     {"jobs", "bench"},
     {"cli", "__main__"},
 )
@@ -25,8 +26,8 @@ ALLOWED = {
     "config": {"errors", "fields"},
     "plan": {"config", "fields", "frames", "errors"},
     "journal": {"plan", "errors"},
-    "planning": {"losses", "measure", "outputs"},
-    "stills": {"planning", "report"},
+    "planning": {"choose_engine", "cutting", "losses", "measure", "outputs"},
+    "stills": {"choose_engine", "report"},
     "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},
     "workfolder": {"planning"},
     "pipeline": {"losses", "outputs", "planning", "report", "stills", "workfolder"},

@@ -9,7 +9,7 @@ from typing import Literal
 from vsr.fields import Deinterlace
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Backend = Literal["torch", "ncnn"]
+Backend = Literal["torch", "winograd", "ncnn"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class EngineSettings:
     """How the engine runs, fully resolved: everything here can change pixels or memory, so it is journaled.
 
     device      "cpu", "cuda", "cuda:1", "mps", "xpu", ...
-    backend     what computes the network: "torch", or on a CPU in fp32 "ncnn"
+    backend     what computes the network: "torch", or on a CPU in fp32 "winograd" or "ncnn"
     precision   of the network; colour conversion and resizing are always float32
     batch       frames the network sees at once
     tile        side of the square input tiles in pixels without halo; None = whole frames
@@ -25,6 +25,7 @@ class EngineSettings:
     threads     CPU threads of the model (0 = leave torch's default)
     slots       batches in flight between upload and download
     memory      bytes the engine may use on the device (0 = unlimited)
+    form        how a network that has several forms is written down for the device ("" = plainly); see `vsr.engine.rrdb_forms`
     reuse       dB from which a frame counts as a repeat of the one before (0 = every frame is computed; 1000 = equal ones alone)
     """
 
@@ -38,6 +39,7 @@ class EngineSettings:
     memory: int = 0
     reuse: float = 0.0
     backend: Backend = "torch"
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class UpscaleConfig:
     height: int | None = None
     model: str = "esrgan"
     device: str = "auto"
-    backend: Literal["auto", "torch", "ncnn"] = "auto"
+    backend: Literal["auto", "torch", "winograd", "ncnn"] = "auto"
     precision: str = "auto"
     batch: int | None = None
     tile: int | Literal["off"] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vsr.measure import model_fps
+from vsr.measure import model_fps, sample_frame
 from vsr.pipeline import expected_frames
 from vsr.planning import Job
 from vsr.sizes import output_bytes
@@ -19,8 +19,10 @@ def estimate(job: Job) -> dict[str, object]:
     tflop = job.generator.spec.mflop_per_pixel * source.width * source.height / 1e6
     facts: dict[str, object] = {"frames": frames, "tflop_per_frame": round(tflop, 4)}
     # a pipe's frames must not be used up for this, and a sequence's are read otherwise
-    fps = model_fps(job.source, plan, job.generator) if isinstance(job.source, str) and plan.info.container != "images" else None
-    if fps is not None:
+    seekable = isinstance(job.source, str) and plan.info.container != "images"
+    sample = sample_frame(str(job.source), plan.info) if seekable else None
+    if sample is not None:
+        fps = model_fps(sample, plan, job.generator)
         facts["model_fps"] = round(fps, 3)
         if frames:
             facts["seconds"] = round(frames / fps, 1)

@@ -7,6 +7,7 @@ from time import perf_counter
 
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import VsrError
+from vsr.frames import FrameBatch, VideoInfo
 from vsr.media.decode import Reader
 from vsr.models.spec import Generator
 from vsr.plan import Plan
@@ -14,25 +15,27 @@ from vsr.plan import Plan
 SAMPLE_SIDE = 96
 
 
-def model_fps(source: str, plan: Plan, generator: Generator) -> float | None:
-    """Frames a second of the network and its colour conversion alone, from a crop of the first frame of at most 96x96 pixels,
-    scaled by area; None where no frame can be read."""
+def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> FrameBatch | None:
+    """The frame at the pts `entry`, at which decoding may begin (None: the first); None where none can be read."""
+    try:
+        with Reader(source, info, start=entry, enter=entry) as reader:
+            return next(iter(reader), None)
+    except VsrError:
+        return None
+
+
+def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:
+    """Frames a second of the network and its colour conversion alone, from a crop of the sample of at most 96x96 pixels, scaled
+    by area."""
     whole, target = plan.info.format, plan.target
     side = min(SAMPLE_SIDE, whole.width, whole.height)
     side -= side % 4 if side > 4 else 0
     scale = max(target.width / whole.width, target.height / whole.height)
     crop = replace(whole, width=side, height=side)
     grown = replace(target, width=max(1, round(side * scale)), height=max(1, round(side * scale)))
-    try:
-        with Reader(source, plan.info) as reader:
-            batch = next(iter(reader), None)
-    except VsrError:
-        return None
-    if batch is None:
-        return None
-    planes = tuple(plane[:, :h, :w] for plane, (h, w) in zip(batch.planes, crop.plane_shapes, strict=True))
+    planes = tuple(plane[:, :h, :w] for plane, (h, w) in zip(sample.planes, crop.plane_shapes, strict=True))
     upscaler = Upscaler(generator, crop, grown, plan.engine)
-    small = batch.with_planes(crop, planes)
+    small = sample.with_planes(crop, planes)
     upscaler.up(small)  # the first pass pays for what is set up once
     began = perf_counter()
     upscaler.up(small)

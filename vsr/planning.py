@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from vsr.config import EngineSettings, UpscaleConfig
-from vsr.engine.memory import budget_bytes, choose_tile
-from vsr.engine.ncnn_cpu import BYTES_PER_PARAMETER, bytes_per_pixel, installed, knows
-from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
-from vsr.engine.race import faster
-from vsr.engine.reuse import parse_reuse
-from vsr.errors import ConfigError, UsageError, VsrError
-from vsr.fields import Deinterlace, cycle_of, output_times, ticks
+from vsr.choose_engine import choose_engine
+from vsr.config import UpscaleConfig
+from vsr.cutting import choose_deinterlace, film_segments
+from vsr.engine.precision import resolve_threads
+from vsr.errors import ConfigError, UsageError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
 from vsr.losses import container_warnings, ignored_options, picture_warnings, size_warnings, stream_warnings
-from vsr.measure import model_fps
+from vsr.measure import model_fps, sample_frame
 from vsr.media.convert import rehearse
 from vsr.media.decode import trimmed
-from vsr.media.deinterlace import takes_fields
 from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
-from vsr.media.index import FrameIndex, build_index
+from vsr.media.index import build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
 from vsr.media.source import Pipe, library_versions, named_pipe, open_input, standard_input
@@ -38,14 +33,7 @@ from vsr.models.weights import load
 from vsr.names import STDIO, fit_sar, target_size
 from vsr.outputs import choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
-from vsr.segments import SHORTEST_SECONDS, auto_seconds, cut
-
-# A file in which seeking does not work is read from its beginning for every segment: so it gets few.
-FEW_SEGMENTS = 8
-TFLOPS_OF_A_CORE = 0.1  # in fp32, roughly
-WORTH_A_RACE = 120.0  # seconds of work from which on it pays to ask which engine is faster ...
-RACE_SHARE = 0.02  # ... for this share of them
-WARM_UP = 3  # frames before the first one that filters of fields look at, and one to spare
+from vsr.segments import SHORTEST_SECONDS, auto_seconds
 
 
 @dataclass(frozen=True)
@@ -112,6 +100,8 @@ def make_plan(draft: Draft) -> Plan:
     encoding, target, losses = _encoding(config, info, draft.container, draft.width, draft.height, spec)
     streams = _streams(draft.source, info, draft.container)
     start, stop = trimmed(info, config.start, config.duration)
+    # of a film that is cut the engine is chosen once more, when its frames are known
+    engine, _ = choose_engine(config, draft.generator, info.format, target, None, 0)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
         output=draft.output,
@@ -120,15 +110,11 @@ def make_plan(draft: Draft) -> Plan:
         model_scale=spec.scale,
         weights_sha256=spec.weights_sha256,
         target=target,
-        engine=(
-            with_ncnn(config, draft.generator, info.format, target)
-            if config.backend == "ncnn"
-            else resolve_engine(config, spec, info.format, target)
-        ),
+        engine=engine,
         encoding=encoding,
         streams=streams,
         segments=(Segment(0, start, stop),),
-        deinterlace=_deinterlace(config, info),
+        deinterlace=choose_deinterlace(config, info),
         start=start,
         stop=stop,
         work_dir=str(draft.work_dir),
@@ -147,63 +133,28 @@ def make_plan(draft: Draft) -> Plan:
     return replace(plan, warnings=(*plan.warnings, *picture_warnings(info, encoding.codec, plan.deinterlace, config.deinterlace)))
 
 
-def _deinterlace(config: UpscaleConfig, info: VideoInfo) -> Deinterlace:
-    """What is done with fields. Raises ConfigError where it cannot be done."""
-    if config.deinterlace == "off" or info.container == IMAGES:
-        return "off"
-    if takes_fields(info.format, config.deinterlace):
-        return config.deinterlace
-    if config.deinterlace == "auto":
-        return "off"
-    size = f"{info.format.width}x{info.format.height} {info.pix_fmt}"
-    raise ConfigError(f"--deinterlace {config.deinterlace}: the filters take no frames of {size}; use --deinterlace off")
-
-
 def _cut(draft: Draft, plan: Plan) -> Plan:
     """The plan with its film cut into segments."""
     assert isinstance(draft.source, str)
     index = build_index(draft.source, draft.info)
-    mode = plan.deinterlace
     info = replace(plan.info, clock=index.clock, start_pts=index.pts[0], interlaced=plan.info.interlaced or index.interlaced > 0)
     start, stop = trimmed(info, draft.config.start, draft.config.duration)
-    told = tuple(picture_warnings(info, plan.encoding.codec, mode, draft.config.deinterlace))
+    told = tuple(picture_warnings(info, plan.encoding.codec, plan.deinterlace, draft.config.deinterlace))
     plan = replace(plan, info=info, start=start, stop=stop, warnings=(*plan.warnings, *told))
     pts = index.between(start, stop)
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
+    sample = sample_frame(draft.source, info, index.entry_before(pts[len(pts) // 2]))
+    engine, notes = choose_engine(draft.config, draft.generator, info.format, plan.target, sample, len(pts))
+    plan = replace(plan, engine=engine, warnings=(*plan.warnings, *notes))
     seconds = draft.config.segment
-    plan = replace(plan, engine=raced(draft.config, plan, draft.generator, len(pts)))
-    if seconds is None and (pts[-1] - pts[0]) * draft.info.time_base < 2 * SHORTEST_SECONDS:
+    if seconds is None and (pts[-1] - pts[0]) * info.time_base < 2 * SHORTEST_SECONDS:
         seconds = 0.0
-    elif seconds is None:
-        rate = model_fps(draft.source, plan, draft.generator)
-        seconds = auto_seconds(pts, draft.info.time_base, rate) if rate else float(SHORTEST_SECONDS)
-    if seconds and not index.exact:
-        seconds = max(seconds, float((pts[-1] - pts[0]) * draft.info.time_base) / FEW_SEGMENTS)
-    warm_up = 0 if mode == "off" else cycle_of(mode) + WARM_UP
-
-    def enter(frame: int) -> int | None:
-        return index.entry_before(index.pts[max(0, bisect_left(index.pts, frame) - warm_up)])
-
-    segments = cut(pts, info.time_base, seconds, enter, start, stop, cycle_of(mode))
-    return replace(plan, segments=_outputs(segments, index, mode, info, pts[0]))
-
-
-def _outputs(
-    segments: tuple[Segment, ...], index: FrameIndex, mode: Deinterlace, info: VideoInfo, first: int
-) -> tuple[Segment, ...]:
-    """Segments of the source's frames, with the number of frames that come of them; `first` is the part's first pts."""
-    step = info.step
-    at = index.pts.index(first)
-    times, each = output_times(mode, index.pts[at:], step), ticks(mode)
-    found = []
-    for segment in segments:
-        begin = bisect_left(times, (segment.start if segment.start is not None else first) * each)
-        end = len(times) if segment.stop is None else bisect_left(times, segment.stop * each)
-        # the filter that leaves one of five out compares with the frame before: so one cycle early, where there is one
-        origin = max(at % cycle_of(mode), at + segment.first - cycle_of(mode)) if mode == "ivtc" else None
-        found.append(replace(segment, frames=end - begin, first=begin, origin=None if origin is None else index.pts[origin]))
-    return tuple(found)
+    elif seconds is None and sample is None:
+        seconds = float(SHORTEST_SECONDS)
+    elif seconds is None and sample is not None:
+        seconds = auto_seconds(pts, info.time_base, model_fps(sample, plan, draft.generator))
+    return replace(plan, segments=film_segments(plan, index, seconds or 0.0))
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:
@@ -268,53 +219,3 @@ def _rehearsed(source: str | Pipe, stream: StreamPlan, container: str) -> Stream
         if works
         else StreamPlan(stream.index, "drop", reason=f"{stream.reason}, and it cannot be converted to {stream.codec}")
     )
-
-
-def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
-    """Device, precision, batch, tile and threads for frames of this size."""
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device, spec)
-    budget = budget_bytes(device)
-    batch = config.batch or 1
-    tile = choose_tile(spec, source, target, precision, batch, budget) if config.tile is None else None
-    if isinstance(config.tile, int):
-        tile = config.tile
-    threads = resolve_threads(config.threads)
-    reuse = 0.0 if spec.context else parse_reuse(config.reuse)
-    halo = spec.halo_px if tile else 0
-    return EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
-
-
-def with_ncnn(config: UpscaleConfig, generator: Generator, source: FrameFormat, target: FrameFormat) -> EngineSettings:
-    """The engine as it is with ncnn: in fp32, and in tiles for ncnn's need of memory. Raises ConfigError where it cannot be."""
-    spec = generator.spec
-    engine = resolve_engine(replace(config, precision="fp32"), spec, source, target)
-    if engine.device != "cpu" or config.precision not in ("auto", "fp32"):
-        raise ConfigError(f"--backend ncnn: computes on a CPU in fp32, not on {engine.device} in {config.precision}")
-    if not knows(generator):
-        reason = "does not know this network" if installed() else "is not installed: pip install 'vsr[ncnn]'"
-        raise ConfigError(f"--backend ncnn: ncnn {reason}; leave the option out")
-    if config.tile is None:
-        hungry = replace(spec, bytes_per_pixel=bytes_per_pixel(spec))
-        tile = choose_tile(hungry, source, target, "fp32", 1, engine.memory - BYTES_PER_PARAMETER * spec.parameters)
-        engine = replace(engine, tile=tile, halo=spec.halo_px if tile else 0)
-    return replace(engine, backend="ncnn")
-
-
-def raced(config: UpscaleConfig, plan: Plan, generator: Generator, frames: int) -> EngineSettings:
-    """The plan's engine, or ncnn's where that is allowed, would be faster, and the job of `frames` is long enough to ask."""
-    size, engine = plan.info.format, plan.engine
-    tflop = generator.spec.mflop_per_pixel * size.width * size.height * frames / 1e6
-    seconds = tflop / (TFLOPS_OF_A_CORE * engine.threads)
-    if config.backend != "auto" or seconds < WORTH_A_RACE or engine.device != "cpu" or engine.precision != "fp32":
-        return engine
-    if not knows(generator):
-        return engine
-    try:
-        rival = with_ncnn(config, generator, size, plan.target)
-    except VsrError:  # not even its smallest tile fits into memory
-        return engine
-    side = rival.tile + 2 * rival.halo if rival.tile else max(size.width, size.height)
-    height, width = min(size.height, side), min(size.width, side)
-    choice = faster(generator, height, width, engine.threads, seconds=RACE_SHARE * seconds)
-    return rival if choice.engine == "ncnn" else engine

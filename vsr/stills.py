@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from vsr.choose_engine import choose_engine
 from vsr.config import UpscaleConfig
 from vsr.engine.upscaler import Upscaler, engine_notes
 from vsr.errors import ConfigError, ModelError, UsageError, VsrError
@@ -16,7 +17,6 @@ from vsr.media.sequences import is_pattern, list_images, list_sequence, sequence
 from vsr.models.spec import Generator
 from vsr.models.weights import load
 from vsr.names import default_output, model_label, require_free, size_label, target_size
-from vsr.planning import resolve_engine
 from vsr.report import ImageResult, OnProgress, Progress, Report
 
 
@@ -95,9 +95,11 @@ class _Batch:
         width, height = target_size(self.config, format.width, format.height)
         grown = replace(format, width=width, height=height)
         generator = self._generator(max(width / format.width, height / format.height))
-        upscaler = Upscaler(generator, format, grown, resolve_engine(self.config, generator.spec, format, grown))
+        engine, tried = choose_engine(self.config, generator, format, grown, image.batch, len(self.targets))
+        self.config = replace(self.config, precision=engine.precision)  # tried once for all images
+        upscaler = Upscaler(generator, format, grown, engine)
         made: StillImage = image.with_batch(upscaler.up(image.batch))
-        notes = [*image.warnings, *engine_notes(upscaler.report), *write_image(target, made)]
+        notes = [*tried, *image.warnings, *engine_notes(upscaler.report), *write_image(target, made)]
         self.report.warnings += [f"{target.name}: {text}" for text in notes]
         return grown
 

@@ -129,10 +129,10 @@ cli.add_command(bench)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "torch", "ncnn"]),
+    type=click.Choice(["auto", "torch", "winograd", "ncnn"]),
     default="auto",
     show_default=True,
-    help="ncnn: exact fp32 on a CPU, faster on some.",
+    help="winograd, ncnn: fp32 on a CPU with fewer multiplications.",
 )
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option("--batch", type=NumberOr("auto"), default="auto", show_default=True, help="Frames at once.")

@@ -11,18 +11,16 @@ import ctypes
 import importlib.util
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.engine.exact_cpu import ExactCpuNetwork
 from vsr.engine.ncnn_graph import INPUT, OUTPUT, Array, Graph, draw
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, ModelSpec
-
-if TYPE_CHECKING:
-    from typing import Self
 
 # Everything that would round: we promise float32. Vulkan is another device, and int8 another network.
 _OFF = (
@@ -39,16 +37,18 @@ BYTES_PER_PIXEL = {"RRDBNet": 62_000, "SRVGGNetCompact": 3_700}
 BYTES_PER_PARAMETER = 20
 
 
-class NcnnNetwork:
-    """A `Generator` that computes with ncnn, for one thread at a time. Made by `build`.
+class NcnnNetwork(ExactCpuNetwork):
+    """Computes with ncnn. Made by `build`.
 
     The same bytes from run to run, from batch to batch, and for any number of threads; at least 100 dB to torch's float32.
     """
 
+    engine = "ncnn"
+
     def __init__(self, graph: Graph, spec: ModelSpec, threads: int) -> None:
         import ncnn
 
-        self.spec = spec
+        super().__init__(spec)
         self._net: Any = ncnn.Net()  # before the pools: it is freed before them, too
         self._pools: tuple[Any, Any] = (ncnn.PoolAllocator(), ncnn.PoolAllocator())
         for pool in self._pools:
@@ -64,36 +64,13 @@ class NcnnNetwork:
         if self._net.load_model(_reader(graph.weights)) != 0:
             raise ModelError(f"{spec.name}: ncnn {ncnn.__version__} does not take the weights; run: pip install --upgrade ncnn")
 
-    def features(self, frames: Tensor) -> Tensor:
-        """The frames themselves, as for all single-frame networks."""
-        return frames
-
-    def reconstruct(self, window: Tensor) -> Tensor:
-        """(N, 1, 3, H, W) float32 on the CPU -> (N, 3, H*scale, W*scale) float32, contiguous; frame by frame.
-
-        Raises MemoryError when there is not enough, ModelError when ncnn fails otherwise.
-        """
-        frames = window[:, 0].contiguous()
-        if frames.dtype != torch.float32 or frames.device.type != "cpu":
-            raise ModelError(f"{self.spec.name}: the ncnn engine takes float32 on the CPU, not {frames.dtype} on {frames.device}")
-        count, channels, height, width = frames.shape
+    def enlarge(self, frame: Tensor) -> Tensor:
+        """(3, H, W) -> (3, H*scale, W*scale). Raises MemoryError when there is not enough, ModelError when ncnn fails."""
+        channels, height, width = frame.shape
         scale = self.spec.scale or 1
-        out = frames.new_empty((count, channels, height * scale, width * scale))
-        for frame, image in zip(frames.numpy(), out.numpy(), strict=True):
-            self._run(frame, image)
+        out = frame.new_empty((channels, height * scale, width * scale))
+        self._run(frame.contiguous().numpy(), out.numpy())
         return out
-
-    def to(
-        self,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        memory_format: torch.memory_format | None = None,
-    ) -> Self:
-        """Itself: it lives on the CPU, in float32, in a layout of its own. Raises ModelError for any other place or precision."""
-        if torch.device(device or "cpu").type != "cpu" or dtype not in (None, torch.float32):
-            raise ModelError(f"{self.spec.name}: the ncnn engine computes float32 on the CPU, not {dtype} on {device}")
-        return self
 
     def _run(self, frame: np.ndarray[Any, np.dtype[np.float32]], image: np.ndarray[Any, np.dtype[np.float32]]) -> None:
         """(3, H, W) -> (3, H*scale, W*scale). ncnn reads `frame` where it lies; its own result has padding between channels, and

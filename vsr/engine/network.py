@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,17 +10,14 @@ import torch
 from torch import Tensor
 
 from vsr.config import EngineSettings
-from vsr.engine.ncnn_cpu import NcnnNetwork, build
-from vsr.engine.precision import DTYPES
+from vsr.engine.runners import Runner, runner
 from vsr.engine.tiling import cut, paste, plan_tiles
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, Precision
 
 
 class Network:
-    """Runs a single-frame generator. The one that is given stays as it is: rounding its weights to half precision in place
-    would leave nothing to fall back to. Raises ModelError for a generator that needs neighbouring frames.
-    """
+    """Runs a single-frame generator. Raises ModelError for one that needs neighbouring frames."""
 
     def __init__(self, generator: Generator, device: torch.device, settings: EngineSettings) -> None:
         if generator.spec.context:
@@ -30,7 +26,7 @@ class Network:
         self._generator = generator
         self._device = device
         self._settings = settings
-        self._copies: dict[Precision, Generator] = {}
+        self._runners: dict[Precision, Runner] = {}
 
     def enlarge(self, rgb: Tensor, precision: Precision, tile: int | None, halo: int) -> Tensor:
         """Run the network at its native scale.
@@ -39,7 +35,7 @@ class Network:
         tile     side of the square tiles in input pixels without `halo`; None = whole frames
         returns  (N, 3, H * scale, W * scale) float32, possibly a view
 
-        The network sees `precision` and channels_last; with tiles only one of them is in it at a time.
+        The network computes in `precision`; with tiles only one of them is in it at a time.
         """
         scale, (height, width) = self.spec.scale or 1, rgb.shape[-2:]
         padded = reflect(rgb, *(self._padded(size) for size in (height, width)))
@@ -54,32 +50,9 @@ class Network:
         return out[..., : height * scale, : width * scale]
 
     def _run(self, frames: Tensor, precision: Precision) -> Tensor:
-        net = self._copy(precision)
-        if isinstance(net, NcnnNetwork):
-            return net.reconstruct(net.features(frames)[:, None])
-        # channels_last is what tensor cores want, and on a CPU 1.1 times (fp32) and 1.14 times (bf16) as fast as NCHW.
-        features = net.features(frames.to(DTYPES[precision], memory_format=torch.channels_last))
-        return net.reconstruct(features[:, None])
-
-    def _copy(self, precision: Precision) -> Generator:
-        if precision not in self._copies:
-            self._copies[precision] = self._ncnn() if self._ncnn_for(precision) else self._torch(precision)
-        return self._copies[precision]
-
-    def _ncnn_for(self, precision: Precision) -> bool:
-        return self._settings.backend == "ncnn" and precision == "fp32"
-
-    def _ncnn(self) -> Generator:
-        net = build(self._generator, self._settings.threads)
-        if net is None:
-            raise ModelError(
-                f"model {self.spec.name}: this job was begun with ncnn, which is not here now; run: pip install ncnn"
-            )
-        return net
-
-    def _torch(self, precision: Precision) -> Generator:
-        net = copy.deepcopy(self._generator)
-        return net.to(self._device, DTYPES[precision], memory_format=torch.channels_last)
+        if precision not in self._runners:
+            self._runners[precision] = runner(self._generator, self._device, precision, self._settings)
+        return self._runners[precision](frames)
 
     def _padded(self, size: int) -> int:
         multiple = self.spec.multiple_of

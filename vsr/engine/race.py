@@ -1,93 +1,146 @@
-"""torch or ncnn on this CPU, for this network, at this size: a short race decides, by rules that do not flap."""
+"""Which way to run a network on this device: rivals are timed in turn against the plain one, and their pictures compared.
+
+The results of timing are no facts: they belong in the plan, which is journaled, so that a job goes on as it was begun.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from vsr.engine.ncnn_cpu import build, installed
-from vsr.engine.precision import DTYPES
+from vsr.config import Backend, EngineSettings
+from vsr.engine.runners import EXACT_CPU, Runner, forms_of, knows, runner
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, ModelSpec, Precision
 
-MARGIN = 1.1  # ncnn must win by this much, or the choice would flap from run to run
-# ... and by this much where the timing saw a smaller picture than the job will: its lead shrinks as frames outgrow the caches.
-MARGIN_UNSEEN = 1.5
+GATE = 50.0  # dB to float32 that a lower precision must reach on the film's own picture
+EXACT = 80.0  # ... and what calls itself exact, on noise
+MARGIN = 1.1  # a rival must win by this much, or the choice would flap from run to run
+# ... and by this much where the timing saw a smaller picture than the job will: ncnn's lead shrinks as frames outgrow the caches.
+MARGIN_UNSEEN: Mapping[Backend, float] = {"winograd": 1.2, "ncnn": 1.5}
+MARGIN_FORM = 1.02  # forms differ by no more than rounding, so little is at stake
 PILOT_SIDE = 32
 ROUNDS = 3
-
-Engine = Literal["torch", "ncnn"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which engine to use, why in words, and the best seconds of each on `height` x `width` pixels (0 = not timed)."""
+    """Which backend to use, why in words, and the best seconds of each on `height` x `width` pixels."""
 
-    engine: Engine
+    backend: Backend
     reason: str
     height: int = 0
     width: int = 0
-    torch_seconds: float = 0.0
-    ncnn_seconds: float = 0.0
+    seconds: Mapping[str, float] | None = None
 
 
-def faster(
-    generator: Generator, height: int, width: int, threads: int, precision: Precision = "fp32", seconds: float = 1.0
-) -> Choice:
-    """Time torch in `precision` (channels_last) against ncnn (always float32) on noise of `height` x `width` pixels: what the
-    network will see at once, a frame or a tile with its halo.
+def fastest_exact(generator: Generator, height: int, width: int, threads: int, seconds: float = 1.0) -> Choice:
+    """The fastest way to run `generator` in float32 on the CPU, on pictures of `height` x `width` (a frame, or a tile with halo).
 
-    It takes about `seconds` (and building the network, 0.1 s): where a full picture takes longer, a smaller one is timed, and
-    ncnn must then win by `MARGIN_UNSEEN`, else by `MARGIN`. In doubt torch. The result is a matter of timing: journal it.
+    It takes about `seconds` (and building the networks, 0.1 s): where a full picture takes longer, a smaller one is timed. In
+    doubt torch.
     """
-    try:
-        rival = build(generator, threads)
-    except ModelError as exc:
-        return Choice("torch", str(exc))
-    if rival is None:
-        return Choice("torch", "ncnn does not know this network" if installed() else "ncnn is not installed")
-    ours = copy.deepcopy(generator).to("cpu", DTYPES[precision], memory_format=torch.channels_last)
-
-    def passes(tall: int, wide: int) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-        noise = torch.rand(1, 3, tall, wide, generator=torch.Generator().manual_seed(0))
-        cast = noise.to(DTYPES[precision], memory_format=torch.channels_last)
-        return lambda: ours.reconstruct(cast[:, None]), lambda: rival.reconstruct(noise[:, None])
-
+    device, runners, left = torch.device("cpu"), {}, []
+    runners["torch"] = runner(generator, device, "fp32", EngineSettings(threads=threads))
+    for backend in EXACT_CPU:
+        if knows(backend, generator):
+            try:
+                runners[backend] = runner(generator, device, "fp32", EngineSettings(threads=threads, backend=backend))
+            except ModelError as exc:  # a broken installation
+                left.append(str(exc))
+    if len(runners) == 1:
+        return Choice("torch", "; ".join(left) or "nothing else knows this network")
     with torch.inference_mode(), _threads(threads):
         side = _multiple(PILOT_SIDE, generator.spec)
-        per_pixel = sum(_race(passes(side, side), 1)) / side**2
+        per_pixel = sum(_race(runners, _noise(side, side), 1).values()) / side**2
         share = min(1.0, seconds / ((ROUNDS + 1) * per_pixel * height * width)) ** 0.5
         tall, wide = (_multiple(max(min(PILOT_SIDE, size), int(size * share)), generator.spec) for size in (height, width))
-        torch_seconds, ncnn_seconds = _race(passes(tall, wide), ROUNDS)
-    return _judge(Choice("torch", "", tall, wide, torch_seconds, ncnn_seconds), precision, share == 1)
+        picture = _noise(tall, wide)
+        truth = runners["torch"](picture)
+        right = {name: run for name, run in runners.items() if name == "torch" or psnr(run(picture), truth) >= EXACT}
+        times = _race(right, picture, ROUNDS)
+    return _judge(times, tall, wide, whole=share == 1)
 
 
-def _judge(timed: Choice, precision: Precision, whole: bool) -> Choice:
-    ratio, margin = timed.torch_seconds / timed.ncnn_seconds, MARGIN if whole else MARGIN_UNSEEN
-    engine: Engine = "ncnn" if ratio >= margin else "torch"
-    size = f"{timed.width}x{timed.height} pixels{'' if whole else ', less than it will see'}"
-    reason = f"ncnn takes 1/{ratio:.2f} of torch's time in {precision} on {size}; it must be 1/{margin} or less"
-    return Choice(engine, reason, timed.height, timed.width, timed.torch_seconds, timed.ncnn_seconds)
+def _judge(times: Mapping[str, float], height: int, width: int, *, whole: bool) -> Choice:
+    best: Backend = "torch"
+    for name in EXACT_CPU:
+        enough = times["torch"] / (MARGIN if whole else MARGIN_UNSEEN[name])
+        if name in times and times[name] <= enough and times[name] < times[best]:
+            best = name
+    told = ", ".join(f"{name} {1e3 * spent:.1f} ms" for name, spent in times.items())
+    return Choice(best, f"{told} on {width}x{height} pixels{'' if whole else ', less than it will see'}", height, width, times)
 
 
-def _race(runners: tuple[Callable[[], Tensor], Callable[[], Tensor]], rounds: int) -> tuple[float, float]:
+def worth_rounding(generator: Generator, picture: Tensor, precision: Precision, threads: int) -> str:
+    """Why `precision` is not to be used on this CPU for this network: "" when it is faster than float32 and at least `GATE` dB
+    from it on `picture` (1, 3, H, W), RGB 0..1.
+    """
+    device, settings = torch.device("cpu"), EngineSettings(threads=threads)
+    runners = {name: runner(generator, device, name, settings) for name in ("fp32", precision)}
+    with torch.inference_mode(), _threads(threads):
+        made = {name: run(picture).clamp(0, 1) for name, run in runners.items()}
+        apart = psnr(made[precision], made["fp32"])
+        if apart < GATE:
+            return f"{precision} is {apart:.1f} dB from float32 on this picture, less than {GATE:.0f}"
+        times = {name: _timed(lambda run=run: run(picture), device) for name, run in runners.items()}  # type: ignore[misc]
+    ratio = times["fp32"] / times[precision]
+    return "" if ratio > 1 else f"{precision} is not faster than float32 on this CPU ({ratio:.2f} times)"
+
+
+def fastest_form(generator: Generator, picture: Tensor, device: torch.device, precision: Precision) -> str:
+    """The form of the network that is fastest on `device`; "" (plainly) where there is one only, or none wins by `MARGIN_FORM`.
+
+    Each is compared with the plain one, which must agree to `GATE` dB.
+    """
+    forms = forms_of(generator)
+    if not forms:
+        return ""
+    runners = {form: runner(generator, device, precision, EngineSettings(str(device), form=form)) for form in forms}
+    with torch.inference_mode():
+        frames = picture.to(device)
+        truth = runners[forms[0]](frames)
+        right = {form: run for form, run in runners.items() if psnr(run(frames), truth) >= GATE}
+        times = _race(right, frames, ROUNDS)
+    best = min(times, key=lambda form: times[form])
+    return best if times[best] * MARGIN_FORM < times[forms[0]] else ""
+
+
+def psnr(made: Tensor, truth: Tensor) -> float:
+    """Peak signal to noise in dB, of pictures in 0..1; minus infinity where there is no number."""
+    error = float((made.float() - truth.float()).square().mean())
+    if math.isnan(error):
+        return -math.inf
+    return 10 * math.log10(1 / error) if error else math.inf
+
+
+def _noise(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def _race(runners: Mapping[str, Runner], picture: Tensor, rounds: int) -> dict[str, float]:
     """The best wall seconds of each, in turn, after a first pass of each that pays for what is set up once."""
-    best = [math.inf, math.inf]
+    best = dict.fromkeys(runners, math.inf)
     for round_ in range(rounds + 1):
-        for index, runner in enumerate(runners):
-            began = perf_counter()
-            runner()
+        for name, run in runners.items():
+            spent = _timed(lambda run=run: run(picture), picture.device)  # type: ignore[misc]
             if round_:
-                best[index] = min(best[index], perf_counter() - began)
-    return best[0], best[1]
+                best[name] = min(best[name], spent)
+    return best
+
+
+def _timed(call: Callable[[], Tensor], device: torch.device) -> float:
+    began = perf_counter()
+    call()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return perf_counter() - began
 
 
 def _multiple(size: int, spec: ModelSpec) -> int:

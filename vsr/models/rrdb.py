@@ -123,7 +123,7 @@ class RRDBNet(SingleFrame):
             radius_px=radius,
             halo_px=radius if radius <= 40 else HALO * cell,
             halo_levels=0 if radius <= 40 else HALO_LEVELS,
-            precisions=frozenset({"fp32", "fp16"}),
+            precisions=frozenset({"fp32", "bf16", "fp16"}),  # bf16 in the form of vsr.engine.rrdb_forms
             bytes_per_pixel=BYTES_PER_PIXEL * num_feat // (64 * cell**2),
             mflop_per_pixel=18e-6 * (3 * num_block * dense + ends) / cell**2,
             parameters=sum(p.numel() for p in self.parameters()),

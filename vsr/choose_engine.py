@@ -1,0 +1,116 @@
+"""How the network is run: by rule, and where the job is long enough to pay for the question, by trying."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vsr.color import planes_to_rgb
+from vsr.config import Backend, EngineSettings, UpscaleConfig
+from vsr.engine.memory import budget_bytes, choose_tile
+from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
+from vsr.engine.race import fastest_exact, fastest_form, worth_rounding
+from vsr.engine.reuse import parse_reuse
+from vsr.engine.runners import knows, memory_of
+from vsr.errors import ConfigError, VsrError
+from vsr.frames import FrameBatch, FrameFormat
+from vsr.models.spec import Generator, ModelSpec
+
+TFLOPS_OF_A_CORE = 0.1  # in fp32, roughly
+WORTH_A_RACE = 20.0  # seconds of work from which on it pays to ask what is faster ...
+RACE_SHARE = 0.02  # ... for this share of them
+TRIAL_SIDE = 48  # pixels of the picture on which a lower precision is tried: a second of the largest network's time
+FORM_SIDE = 256
+
+
+def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
+    """Device, precision, batch, tile and threads for frames of this size, by rule."""
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device, spec)
+    budget = budget_bytes(device)
+    batch = config.batch or 1
+    tile = choose_tile(spec, source, target, precision, batch, budget) if config.tile is None else None
+    if isinstance(config.tile, int):
+        tile = config.tile
+    threads = resolve_threads(config.threads)
+    reuse = 0.0 if spec.context else parse_reuse(config.reuse)
+    halo = spec.halo_px if tile else 0
+    return EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
+
+
+def choose_engine(
+    config: UpscaleConfig, generator: Generator, source: FrameFormat, target: FrameFormat, sample: FrameBatch | None, frames: int
+) -> tuple[EngineSettings, tuple[str, ...]]:
+    """The engine for `frames` frames, and what the user should know. `sample` is one of them (None: nothing is tried on it).
+
+    On a CPU a lower precision that nobody asked for is tried on the sample, and float32 is timed in all ways that there are; on
+    a GPU the network's forms are. Raises ConfigError for a wish that cannot be.
+    """
+    spec = generator.spec
+    if config.backend != "auto" and config.backend != "torch":
+        return exact_engine(config, config.backend, generator, source, target), ()
+    engine = resolve_engine(config, spec, source, target)
+    notes: tuple[str, ...] = ()
+    seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * max(1, engine.threads))
+    if engine.device != "cpu":
+        if sample is not None and seconds >= WORTH_A_RACE:
+            form = fastest_form(generator, busiest(sample, FORM_SIDE), torch.device(engine.device), engine.precision)
+            engine = replace(engine, form=form)
+        return engine, ()
+    if config.precision == "auto" and engine.precision != "fp32" and sample is not None:
+        why_not = worth_rounding(generator, busiest(sample, TRIAL_SIDE), engine.precision, engine.threads)
+        if why_not:
+            notes = (f"computing in float32: {why_not}",)
+            config = replace(config, precision="fp32")
+            engine = resolve_engine(config, spec, source, target)
+    if engine.precision == "fp32" and config.backend == "auto" and seconds >= WORTH_A_RACE:
+        engine = raced(config, engine, generator, source, target, seconds * RACE_SHARE)
+    return engine, notes
+
+
+def exact_engine(
+    config: UpscaleConfig, backend: Backend, generator: Generator, source: FrameFormat, target: FrameFormat
+) -> EngineSettings:
+    """The engine with `backend`: float32, in tiles for its need of memory. Raises ConfigError where it cannot be."""
+    spec = generator.spec
+    engine = resolve_engine(replace(config, precision="fp32"), spec, source, target)
+    if engine.device != "cpu" or config.precision not in ("auto", "fp32"):
+        raise ConfigError(f"--backend {backend}: computes on a CPU in fp32, not on {engine.device} in {config.precision}")
+    if not knows(backend, generator):
+        hint = " (or is not installed: pip install 'vsr[ncnn]')" if backend == "ncnn" else ""
+        raise ConfigError(f"--backend {backend}: does not know this network{hint}; leave the option out")
+    if config.tile is None:
+        per_pixel, per_parameter = memory_of(backend, spec)
+        budget = engine.memory - per_parameter * spec.parameters
+        tile = choose_tile(replace(spec, bytes_per_pixel=per_pixel), source, target, "fp32", 1, budget)
+        engine = replace(engine, tile=tile, halo=spec.halo_px if tile else 0)
+    return replace(engine, backend=backend)
+
+
+def raced(
+    config: UpscaleConfig, engine: EngineSettings, generator: Generator, source: FrameFormat, target: FrameFormat, seconds: float
+) -> EngineSettings:
+    """The engine with the fastest backend for float32, found in about `seconds`."""
+    side = engine.tile + 2 * engine.halo if engine.tile else max(source.width, source.height)
+    height, width = min(source.height, side), min(source.width, side)
+    choice = fastest_exact(generator, height, width, engine.threads, seconds)
+    if choice.backend == "torch":
+        return engine
+    try:
+        return exact_engine(config, choice.backend, generator, source, target)
+    except VsrError:  # not even its smallest tile fits into memory
+        return engine
+
+
+def busiest(sample: FrameBatch, side: int) -> Tensor:
+    """The square of the first frame in which most happens, at most `side` pixels wide: (1, 3, h, w) float32 RGB."""
+    planes = tuple(torch.from_numpy(plane[:1].copy()) for plane in sample.planes)
+    with torch.inference_mode():
+        rgb = planes_to_rgb(planes, sample.format)
+        height, width = rgb.shape[2:]
+        tall, wide = min(side, height), min(side, width)
+        places = [(y, x) for y in range(0, height - tall + 1, tall) for x in range(0, width - wide + 1, wide)]
+        y, x = max(places, key=lambda at: float(rgb[..., at[0] : at[0] + tall, at[1] : at[1] + wide].var()))
+        return rgb[..., y : y + tall, x : x + wide].clone()
