@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vsr.engine.memory import (
     available_bytes,
     budget_bytes,
     cgroup_paths,
     cgroup_room,
+    choose_batch,
     choose_tile,
     frame_bytes,
     is_out_of_memory,
@@ -25,7 +28,7 @@ from vsr.engine.memory import (
 )
 from vsr.errors import DeviceError
 from vsr.frames import FrameFormat, PixelLayout
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Precision
 
 GB = 10**9
 RGB, YUV = PixelLayout("rgb"), PixelLayout("yuv", 8, 1, 1)
@@ -151,6 +154,33 @@ def test_too_little_memory_is_refused_with_figures() -> None:
 def test_batches_need_more() -> None:
     one, four = (frame_bytes(HUGE, HD, UHD4, "fp16", batch, None, 48) for batch in (1, 4))
     assert 3.9 * one < four + 3 * 2 * HUGE.parameters < 4.1 * one
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "batch"),
+    [(64, 64, 16), (480, 270, 15), (640, 360, 9), (960, 540, 4), (1280, 720, 2), (1920, 1080, 1), (3840, 2160, 1)],
+)
+def test_small_frames_go_together_on_a_gpu(width: int, height: int, batch: int) -> None:
+    source, target = FrameFormat(width, height, YUV), FrameFormat(4 * width, 4 * height, YUV)
+    for kind in ("cuda", "xpu"):
+        assert choose_batch(HUGE, source, target, "fp16", 100 * GB, kind) == batch
+    for kind in ("cpu", "mps"):
+        assert choose_batch(HUGE, source, target, "fp16", 100 * GB, kind) == 1
+
+
+sides, budgets = st.integers(1, 2500), st.integers(0, 40 * GB)
+
+
+@given(sides, sides, budgets, budgets, st.sampled_from(("fp32", "bf16", "fp16")))
+@settings(deadline=None)
+def test_a_batch_fits_and_grows_with_the_budget(width: int, height: int, budget: int, other: int, precision: Precision) -> None:
+    source, target = FrameFormat(width, height, YUV), FrameFormat(4 * width, 4 * height, YUV)
+    less, more = (choose_batch(HUGE, source, target, precision, share, "cuda") for share in sorted((budget, other)))
+    assert 1 <= less <= more <= 16
+    for batch, share in ((less, min(budget, other)), (more, max(budget, other))):
+        if batch > 1:
+            assert frame_bytes(HUGE, source, target, precision, batch, None, HUGE.halo_px) <= share
+            assert choose_tile(HUGE, source, target, precision, batch, share) is None  # whole frames
 
 
 def test_smaller_portions_go_down_to_the_smallest_tile() -> None:

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.engine.late import LateBackend, LateGraphs
 from vsr.color import alpha_to_float, float_to_plane, planes_to_rgb, rgb_to_planes
 from vsr.config import EngineSettings
+from vsr.engine.conversion import BackOff
 from vsr.engine.prefetch import prefetch
-from vsr.engine.upscaler import BackOff, EngineReport, Retry, Upscaler, engine_notes
+from vsr.engine.upscaler import EngineReport, Retry, Upscaler, engine_notes
 from vsr.errors import ConfigError, DeviceError, MediaError, ModelError
 from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout, Plane
 from vsr.models.bicubic import Bicubic
@@ -333,6 +335,116 @@ def test_other_errors_of_the_network_are_not_swallowed() -> None:
         list(Upscaler(net, batches[0].format, format_of(YUV, 320, 192), EngineSettings()).stream(batches))
 
 
+# ---- recorded: the CPU's twin of a GPU ------------------------------------------------------------------------------
+
+
+def twin(net: Generator, batch: FrameBatch, target: FrameFormat, settings: EngineSettings) -> tuple[Upscaler, LateGraphs]:
+    """An upscaler that batches, records and holds as on a GPU."""
+    backend = LateBackend(record=True)
+    assert backend.graphs is not None
+    return Upscaler(net, batch.format, target, settings, backend), backend.graphs
+
+
+@pytest.mark.parametrize(("source", "target"), [(YUV, YUV), (YUV10, YUV), (RGBA16, RGBA16), (GRAY, YUV)])
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize("tile", [None, 16])
+def test_recorded_frames_are_the_same(source: PixelLayout, target: PixelLayout, slots: int, tile: int | None) -> None:
+    net, wanted = TwoConvs(), format_of(target, 76, 44)
+    batches = film(format_of(source), 3, 3, 3, 1, 3, 2)
+    settings = EngineSettings(slots=slots, tile=tile, halo=2)  # a batch of one: three pieces, and the same kernels as in `up`
+    upscaler, graphs = twin(net, batches[0], wanted, settings)
+    plain = Upscaler(net, batches[0].format, wanted, settings)
+    for _ in range(2):
+        for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+            assert_same(result, plain.up(batch))
+    assert (graphs.captured, graphs.replayed) == (1, 2 * 15 - 1)
+    assert upscaler.report == EngineReport()
+
+
+def test_short_batches_go_through_the_recording_of_full_ones() -> None:
+    net, batches, target = TwoConvs(), film(format_of(YUV), 2, 4, 4, 1, 4, 3, 4), format_of(YUV, 76, 44)
+    upscaler, graphs = twin(net, batches[0], target, EngineSettings(batch=4))
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(net, batch, target))
+    assert (graphs.captured, graphs.replayed) == (1, 5)  # the first short one came too early, and the first full one
+
+
+def test_the_slow_twin_is_not_recorded() -> None:
+    batches = film(format_of(YUV), 2, 2, 2)
+    upscaler, graphs = twin(TwoConvs(), batches[0], format_of(YUV, 76, 44), EngineSettings(batch=2))
+    for batch in batches:
+        upscaler.up(batch)
+    assert graphs.captured == 0
+
+
+class Failing(TwoConvs):
+    """Fails on the calls with these numbers."""
+
+    def __init__(self, error: Callable[[], Exception], *calls: int) -> None:
+        super().__init__()
+        self.error, self.calls, self.count = error, calls, 0
+
+    def __deepcopy__(self, memo: object) -> Failing:
+        return self  # the engine's copy counts as well
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        if self.count in self.calls:
+            raise self.error()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, lambda: RuntimeError("not permitted when stream is capturing")])
+def test_a_capture_that_fails_loses_nothing(error: Callable[[], Exception]) -> None:
+    batches, target = film(format_of(YUV), 2, 2, 2, 2), format_of(YUV, 76, 44)
+    net = Failing(error, 2)
+    upscaler, graphs = twin(net, batches[0], target, EngineSettings(batch=2))
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(TwoConvs(), batch, target))
+    assert (graphs.captured, graphs.replayed, net.count) == (0, 0, 5)
+    assert upscaler.report == EngineReport()
+
+
+def test_out_of_memory_gives_up_the_recording_before_anything_else() -> None:
+    batches, target = film(format_of(YUV), 2, 2, 2, 2, 2), format_of(YUV, 76, 44)
+    net = Failing(torch.OutOfMemoryError, 5)  # 1 as it is, 2 captured, 3 and 4 replayed
+    upscaler, graphs = twin(net, batches[0], target, EngineSettings(batch=2))
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(TwoConvs(), batch, target))
+    assert (graphs.captured, graphs.replayed) == (1, 3)
+    assert upscaler.report == EngineReport()  # no pixel has changed
+
+
+def test_out_of_memory_backs_off_and_the_smaller_portion_is_recorded_anew() -> None:
+    batches, target = film(format_of(YUV), *[4] * 6), format_of(YUV, 76, 44)
+    net = Failing(torch.OutOfMemoryError, 5, 6)  # in a replay, and again without the recording
+    upscaler, graphs = twin(net, batches[0], target, EngineSettings(batch=4))
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(TwoConvs(), batch, target))
+    assert upscaler.report.back_offs == (BackOff(12, 2, None),)
+    assert graphs.captured == 2
+    assert graphs.replayed == (2 + 1) + (3 * 2 - 1)
+
+
+def test_tiles_that_are_smaller_are_recorded_anew() -> None:
+    batches, target = film(format_of(YUV, 160, 96), *[1] * 6), format_of(YUV, 320, 192)
+    net = Failing(torch.OutOfMemoryError, 3, 4)
+    upscaler, graphs = twin(net, batches[0], target, EngineSettings())
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(TwoConvs(), batch, target))
+    assert upscaler.report.back_offs == (BackOff(1, 1, 80),)
+    assert (graphs.captured, graphs.replayed) == (2, 1 + 4)
+
+
+def test_frames_without_numbers_are_found_in_replays_and_rescued_without() -> None:
+    batches, target = dark_and_bright(3, 3, 3, 2), format_of(RGB, 76, 44)
+    upscaler, graphs = twin(Overflowing(), batches[0], target, EngineSettings(precision="fp16", batch=3))
+    for result, batch in zip([*upscaler.stream(batches)], batches, strict=True):
+        assert close(result.planes, by_hand(Overflowing(), batch, target), 4)
+    assert upscaler.report == EngineReport(retries=tuple(Retry(frame, "bf16") for frame in (1, 4, 7, 10)))
+    assert (graphs.captured, graphs.replayed) == (1, 3)
+
+
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 
@@ -350,19 +462,19 @@ class Broken(TwoConvs):
         return super().forward(x / (x.mean(dim=(1, 2, 3), keepdim=True) < 0.7))
 
 
-def dark_and_bright() -> list[FrameBatch]:
-    batches = film(format_of(RGB), 3, 2)
+def dark_and_bright(*sizes: int) -> list[FrameBatch]:
+    """Batches of these sizes; the second frame of each is bright, and all others dark."""
+    batches = film(format_of(RGB), *sizes)
     for batch in batches:
         for plane in batch.planes:
             plane[:] = plane // 4
-    for plane in (*batches[0].planes, *batches[1].planes):
-        plane[1] += 190  # frames 1 and 4
+            plane[1] += 190
     return batches
 
 
 @pytest.mark.parametrize(("precisions", "helped"), [(ALL, "bf16"), ({"fp32", "fp16"}, "fp32")])
 def test_a_frame_that_overflows_is_computed_again(precisions: frozenset[Precision], helped: Precision) -> None:
-    batches, target = dark_and_bright(), format_of(RGB, 76, 44)
+    batches, target = dark_and_bright(3, 2), format_of(RGB, 76, 44)
     upscaler = Upscaler(
         Overflowing(precisions=frozenset(precisions)), batches[0].format, target, EngineSettings(precision="fp16", batch=3)
     )
@@ -374,7 +486,7 @@ def test_a_frame_that_overflows_is_computed_again(precisions: frozenset[Precisio
 
 
 def test_a_frame_without_numbers_in_any_precision_is_enlarged_by_bicubic() -> None:
-    batches, target = dark_and_bright(), format_of(RGB, 76, 44)
+    batches, target = dark_and_bright(3, 2), format_of(RGB, 76, 44)
     upscaler = Upscaler(Broken(), batches[0].format, target, EngineSettings(precision="bf16"))
     results = list(upscaler.stream(batches))
     assert upscaler.report == EngineReport(bicubic=(1, 4))
@@ -422,56 +534,3 @@ def test_what_cannot_work_is_refused_at_once() -> None:
     for call in (lambda: upscaler.up(other[0]), lambda: list(upscaler.stream(other))):
         with pytest.raises(MediaError, match="frame 0 has width 40 instead of 38: convert the film"):
             call()
-
-
-# ---- a real GPU -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.needs_cuda
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("slots", [1, 3])
-def test_cuda_stream_is_the_loop_and_near_the_cpu(precision: Precision, slots: int) -> None:
-    batches, target = film(format_of(YUV10, 320, 180), 4, 4, 3), format_of(YUV10, 640, 360)
-    settings = EngineSettings("cuda", precision, batch=4, slots=slots)
-    upscaler = Upscaler(TwoConvs(), batches[0].format, target, settings)
-    on_cpu = Upscaler(TwoConvs(), batches[0].format, target, EngineSettings())
-    for result, batch in zip(upscaler.stream(batches), batches, strict=True):
-        assert close(result.planes, upscaler.up(batch).planes, 1)
-        assert close(result.planes, on_cpu.up(batch).planes, {"fp32": 1, "fp16": 4, "bf16": 24}[precision])
-    assert upscaler.report == EngineReport()
-
-
-@pytest.mark.needs_cuda
-def test_cuda_out_of_memory_halves_the_batch_then_the_tile() -> None:
-    format, target = format_of(YUV, 160, 96), format_of(YUV, 320, 192)
-    batches = film(format, 4, 4)
-    upscaler = Upscaler(Greedy(100 * 100), format, target, EngineSettings("cuda", batch=4))
-    on_cpu = Upscaler(TwoConvs(), format, target, EngineSettings())
-    for result, batch in zip(upscaler.stream(batches), batches, strict=True):
-        assert close(result.planes, on_cpu.up(batch).planes)
-    assert upscaler.report.back_offs == (BackOff(0, 2, None), BackOff(0, 1, None), BackOff(0, 1, 80))
-
-
-@pytest.mark.needs_cuda
-def test_cuda_really_out_of_memory() -> None:
-    format, target = format_of(YUV, 1920, 1080), format_of(YUV, 3840, 2160)
-    (batch,) = film(format, 1)
-    torch.cuda.empty_cache()
-    total = torch.cuda.mem_get_info()[1]
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (300 << 20)) / total)
-    try:
-        upscaler = Upscaler(TwoConvs(), format, target, EngineSettings("cuda"))
-        result = upscaler.up(batch)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert upscaler.report.back_offs
-    assert close(result.planes, Upscaler(TwoConvs(), format, target, EngineSettings("cuda")).up(batch).planes)
-
-
-@pytest.mark.needs_cuda
-def test_cuda_overflow_is_computed_again() -> None:
-    batches, target = dark_and_bright(), format_of(RGB, 76, 44)
-    upscaler = Upscaler(Overflowing(), batches[0].format, target, EngineSettings("cuda", "fp16", batch=3))
-    for result, batch in zip(upscaler.stream(batches), batches, strict=True):
-        assert close(result.planes, by_hand(Overflowing(), batch, target), 4)
-    assert upscaler.report == EngineReport(retries=(Retry(1, "bf16"), Retry(4, "bf16")))

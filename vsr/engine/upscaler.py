@@ -15,25 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.color import alpha_to_float, float_to_plane, planes_to_rgb, rgb_to_planes
 from vsr.config import EngineSettings
-from vsr.engine.lanes import Lanes, backend_for
-from vsr.engine.memory import choose_tile, is_out_of_memory, smaller_portion
-from vsr.engine.network import Network
+from vsr.engine.conversion import BackOff, Conversion
+from vsr.engine.lanes import Backend, backend_for
 from vsr.engine.precision import resolve_device
-from vsr.errors import ConfigError, DeviceError, MediaError
+from vsr.engine.ring import Ring, join
+from vsr.errors import ConfigError, MediaError
 from vsr.frames import FrameBatch, FrameFormat, Plane
 from vsr.models.spec import Generator, Precision
-from vsr.resample import resize
-
-
-@dataclass(frozen=True)
-class BackOff:
-    """Memory ran out: from frame `frame` on, the network sees `batch` frames at once, in tiles of `tile` (None = whole)."""
-
-    frame: int
-    batch: int
-    tile: int | None
 
 
 @dataclass(frozen=True)
@@ -78,27 +67,30 @@ class Upscaler:
 
     `target` may differ from `source` in size, bits and subsampling. RGB and gray may become YUV and YUV may become RGB; colour
     never becomes gray, and alpha is not invented. Gray goes through the network as three equal channels, alpha through
-    bicubic. Raises ConfigError for other pairs of formats, ModelError for a model that needs neighbouring frames, DeviceError
-    for a device that is not there.
+    bicubic. `backend` is how the device is driven (None = the usual way). Raises ConfigError for other pairs of formats,
+    ModelError for a model that needs neighbouring frames, DeviceError for a device that is not there.
     """
 
-    def __init__(self, generator: Generator, source: FrameFormat, target: FrameFormat, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        source: FrameFormat,
+        target: FrameFormat,
+        settings: EngineSettings,
+        backend: Backend | None = None,
+    ) -> None:
         _check_formats(source, target)
         self.source, self.target, self.settings = source, target, settings
         self._device = resolve_device(settings.device)
-        self._network = Network(generator, self._device, settings)
-        # On a CPU always one by one: batching buys nothing there (0.96 to 1.05 times), and so a frame's bytes cannot depend on
-        # the batch that it came in, whatever kernel oneDNN picks for a batch of that size.
-        self._batch = 1 if self._device.type == "cpu" else settings.batch
-        self._tile = settings.tile
-        self._halo = generator.spec.halo_px if settings.tile is None else settings.halo  # None may become tiles in a back-off
-        self._lanes: Lanes[FrameBatch] = Lanes(backend_for(self._device), settings.slots)
+        backend = backend or backend_for(self._device)
+        self._conversion = Conversion(generator, source, target, settings, self._device, backend.graphs)
+        self._ring: Ring[FrameBatch] = Ring(backend, settings.slots)
         self._report = EngineReport()
 
     @property
     def report(self) -> EngineReport:
         """What happened so far, over all streams."""
-        return self._report
+        return replace(self._report, back_offs=self._conversion.back_offs)
 
     def up(self, batch: FrameBatch) -> FrameBatch:
         """Enlarge one batch. Same frames, timestamps and index; `timings` gains "model", in seconds.
@@ -109,7 +101,7 @@ class Upscaler:
         started = perf_counter()
         with torch.inference_mode():
             planes = tuple(self._upload(plane) for plane in self._planes(batch))
-            outputs = self._enlarge(batch.index, planes, self.settings.precision)
+            outputs = join(self._conversion.pieces(batch.index, planes, self.settings.precision))
             arrays = tuple(tensor.cpu().numpy() for tensor in outputs)
         return self._finish(batch, arrays, {"model": perf_counter() - started})
 
@@ -120,7 +112,7 @@ class Upscaler:
         """
         self._begin()
         items = ((batch, self._planes(batch)) for batch in batches)
-        with closing(self._lanes.run(items, self._compute)) as landings:
+        with closing(self._ring.run(items, self._compute)) as landings:
             for landed in landings:
                 yield self._finish(landed.key, landed.planes, landed.seconds)
 
@@ -142,48 +134,8 @@ class Upscaler:
     def _upload(self, plane: Plane) -> Tensor:
         return torch.from_numpy(plane.copy()).to(self._device)  # a copy: torch warns about arrays that it may not write to
 
-    def _compute(self, batch: FrameBatch, planes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return self._enlarge(batch.index, planes, self.settings.precision)
-
-    def _enlarge(self, index: int, planes: tuple[Tensor, ...], precision: Precision) -> tuple[Tensor, ...]:
-        """Planes of the target and, last, one flag a frame: whether the network's output was finite.
-
-        The flags come back with the planes, so nobody waits for the device to look at them.
-        """
-        parts: list[tuple[Tensor, ...]] = []
-        at = 0
-        while at < len(planes[0]):
-            part = tuple(plane[at : at + self._batch] for plane in planes)
-            outputs = self._attempt(part, precision)
-            if outputs is None:  # the same frames again; the exception is gone by now, and the memory that it held
-                self._back_off(index + at)
-                continue
-            parts.append(outputs)
-            at += len(part[0])
-        return parts[0] if len(parts) == 1 else tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
-
-    def _attempt(self, planes: tuple[Tensor, ...], precision: Precision) -> tuple[Tensor, ...] | None:
-        """Enlarge these frames at once; None when there is not enough memory for that."""
-        try:
-            return self._convert(planes, precision)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
-
-    def _convert(self, planes: tuple[Tensor, ...], precision: Precision | None) -> tuple[Tensor, ...]:
-        """Planes to RGB, network (None = leave it out), resize, RGB to planes: one name, so that each step's input is freed."""
-        target = self.target
-        rgb = planes_to_rgb(planes, self.source)
-        if precision is not None:
-            rgb = self._network.enlarge(rgb, precision, self._tile_for(precision), self._halo)
-        finite = rgb.sum(dim=(1, 2, 3)).isfinite()  # a sum is finite when all its terms are: one pass, no temporary
-        rgb = resize(rgb, target.height, target.width)
-        out = rgb_to_planes(rgb, target)
-        if target.layout.alpha:
-            alpha = resize(alpha_to_float(planes[-1], self.source.layout.bits), target.height, target.width)
-            out = (*out, float_to_plane(alpha, target.layout.bits))
-        return (*out, finite)
+    def _compute(self, batch: FrameBatch, planes: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+        return self._conversion.pieces(batch.index, planes, self.settings.precision, recorded=True)
 
     def _finish(self, batch: FrameBatch, arrays: tuple[Plane, ...], seconds: Mapping[str, float]) -> FrameBatch:
         *planes, finite = arrays
@@ -198,40 +150,20 @@ class Upscaler:
         with torch.inference_mode():
             planes = tuple(self._upload(plane[at : at + 1]) for plane in batch.planes)
             for precision in self._better_precisions():
-                *saved, finite = self._enlarge(index, planes, precision)
+                *saved, finite = join(self._conversion.pieces(index, planes, precision))
                 if bool(finite):
                     self._report = replace(self._report, retries=(*self._report.retries, Retry(index, precision)))
                     break
             else:
-                *saved, _ = self._convert(planes, None)
+                *saved, _ = self._conversion.bicubic(planes)
                 self._report = replace(self._report, bicubic=(*self._report.bicubic, index))
             return [tensor.cpu().numpy() for tensor in saved]
 
     def _better_precisions(self) -> Iterator[Precision]:
-        if self.settings.precision == "fp16" and "bf16" in self._network.spec.precisions:
+        if self.settings.precision == "fp16" and "bf16" in self._conversion.spec.precisions:
             yield "bf16"
         if self.settings.precision != "fp32":
             yield "fp32"
-
-    def _tile_for(self, precision: Precision) -> int | None:
-        """The tile in use; a retry in fp32 needs twice the memory that the tile was chosen for."""
-        if precision == self.settings.precision or not self.settings.memory:
-            return self._tile
-        fitting = choose_tile(self._network.spec, self.source, self.target, precision, 1, self.settings.memory)
-        return min((tile for tile in (self._tile, fitting) if tile is not None), default=None)
-
-    def _back_off(self, index: int) -> None:
-        """Memory ran out at frame `index`: halve the batch, then the tile, for this frame and all that follow."""
-        if self._device.type != "cpu":
-            torch.accelerator.empty_cache()
-        smaller = smaller_portion(self._batch, self._tile, max(self.source.width, self.source.height), self._network.spec)
-        if smaller is None:
-            raise DeviceError(
-                f"frame {index}: out of memory on {self._device} even in the smallest tiles: close other programs, "
-                "or ask for a smaller --scale or --size"
-            )
-        self._batch, self._tile = smaller
-        self._report = replace(self._report, back_offs=(*self._report.back_offs, BackOff(index, self._batch, self._tile)))
 
 
 def _check_formats(source: FrameFormat, target: FrameFormat) -> None:
