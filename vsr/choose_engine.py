@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
-from vsr.engine.memory import budget_bytes, choose_tile
+from vsr.engine.memory import budget_bytes, choose_batch, choose_tile, frame_bytes
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
 from vsr.engine.race import fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
@@ -26,11 +26,11 @@ FORM_SIDE = 256
 
 
 def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
-    """Device, precision, batch, tile and threads for frames of this size, by rule."""
+    """Device, precision, batch, tile and threads for frames of this size, by rule; one worker."""
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device, spec)
     budget = budget_bytes(device)
-    batch = config.batch or 1
+    batch = config.batch or choose_batch(spec, source, target, precision, budget, device.type)
     tile = choose_tile(spec, source, target, precision, batch, budget) if config.tile is None else None
     if isinstance(config.tile, int):
         tile = config.tile
@@ -41,17 +41,24 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
 
 
 def choose_engine(
-    config: UpscaleConfig, generator: Generator, source: FrameFormat, target: FrameFormat, sample: FrameBatch | None, frames: int
+    config: UpscaleConfig,
+    generator: Generator,
+    source: FrameFormat,
+    target: FrameFormat,
+    sample: FrameBatch | None,
+    frames: int,
+    at_once: int = 1,
 ) -> tuple[EngineSettings, tuple[str, ...]]:
     """The engine for `frames` frames, and what the user should know. `sample` is one of them (None: nothing is tried on it).
+    So many as `at_once` may be computed at the same time.
 
     On a CPU a lower precision that nobody asked for is tried on the sample, and float32 is timed in all ways that there are; on
     a GPU the network's forms are. Raises ConfigError for a wish that cannot be.
     """
     spec = generator.spec
     if config.backend != "auto" and config.backend != "torch":
-        return exact_engine(config, config.backend, generator, source, target), ()
-    engine = resolve_engine(config, spec, source, target)
+        return exact_engine(config, config.backend, generator, source, target, at_once), ()
+    engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
     notes: tuple[str, ...] = ()
     seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * max(1, engine.threads))
     if engine.device != "cpu":
@@ -60,22 +67,38 @@ def choose_engine(
             engine = replace(engine, form=form)
         return engine, ()
     if config.precision == "auto" and engine.precision != "fp32" and sample is not None:
-        why_not = worth_rounding(generator, busiest(sample, TRIAL_SIDE), engine.precision, engine.threads)
+        why_not = worth_rounding(generator, busiest(sample, TRIAL_SIDE), engine.precision, threads_each(engine))
         if why_not:
             notes = (f"computing in float32: {why_not}",)
             config = replace(config, precision="fp32")
-            engine = resolve_engine(config, spec, source, target)
+            engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
     if engine.precision == "fp32" and config.backend == "auto" and seconds >= WORTH_A_RACE:
-        engine = raced(config, engine, generator, source, target, seconds * RACE_SHARE)
+        engine = raced(config, engine, generator, source, target, seconds * RACE_SHARE, at_once)
     return engine, notes
 
 
+def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target: FrameFormat, at_once: int) -> EngineSettings:
+    """The engine with as many workers as threads, as far as there are frames for them and memory for these frames."""
+    if engine.device != "cpu" or spec.context or engine.tile is not None:
+        return engine
+    need = frame_bytes(spec, source, target, engine.precision, 1, None, engine.halo)
+    most = min(engine.threads, at_once, engine.memory // need)
+    # of two numbers that leave the same threads idle, the larger
+    workers = max(range(1, max(1, most) + 1), key=lambda count: (count * (engine.threads // count), count))
+    return replace(engine, workers=workers)
+
+
+def threads_each(engine: EngineSettings) -> int:
+    """A worker's share."""
+    return engine.threads // engine.workers
+
+
 def exact_engine(
-    config: UpscaleConfig, backend: Backend, generator: Generator, source: FrameFormat, target: FrameFormat
+    config: UpscaleConfig, backend: Backend, generator: Generator, source: FrameFormat, target: FrameFormat, at_once: int
 ) -> EngineSettings:
     """The engine with `backend`: float32, in tiles for its need of memory. Raises ConfigError where it cannot be."""
     spec = generator.spec
-    engine = resolve_engine(replace(config, precision="fp32"), spec, source, target)
+    engine = crewed(resolve_engine(replace(config, precision="fp32"), spec, source, target), spec, source, target, at_once)
     if engine.device != "cpu" or config.precision not in ("auto", "fp32"):
         raise ConfigError(f"--backend {backend}: computes on a CPU in fp32, not on {engine.device} in {config.precision}")
     if not knows(backend, generator):
@@ -83,23 +106,29 @@ def exact_engine(
         raise ConfigError(f"--backend {backend}: does not know this network{hint}; leave the option out")
     if config.tile is None:
         per_pixel, per_parameter = memory_of(backend, spec)
-        budget = engine.memory - per_parameter * spec.parameters
+        budget = engine.memory // engine.workers - per_parameter * spec.parameters
         tile = choose_tile(replace(spec, bytes_per_pixel=per_pixel), source, target, "fp32", 1, budget)
         engine = replace(engine, tile=tile, halo=spec.halo_px if tile else 0)
     return replace(engine, backend=backend)
 
 
 def raced(
-    config: UpscaleConfig, engine: EngineSettings, generator: Generator, source: FrameFormat, target: FrameFormat, seconds: float
+    config: UpscaleConfig,
+    engine: EngineSettings,
+    generator: Generator,
+    source: FrameFormat,
+    target: FrameFormat,
+    seconds: float,
+    at_once: int,
 ) -> EngineSettings:
     """The engine with the fastest backend for float32, found in about `seconds`."""
     side = engine.tile + 2 * engine.halo if engine.tile else max(source.width, source.height)
     height, width = min(source.height, side), min(source.width, side)
-    choice = fastest_exact(generator, height, width, engine.threads, seconds)
+    choice = fastest_exact(generator, height, width, threads_each(engine), seconds)
     if choice.backend == "torch":
         return engine
     try:
-        return exact_engine(config, choice.backend, generator, source, target)
+        return exact_engine(config, choice.backend, generator, source, target, at_once)
     except VsrError:  # not even its smallest tile fits into memory
         return engine
 

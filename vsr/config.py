@@ -22,7 +22,8 @@ class EngineSettings:
     batch       frames the network sees at once
     tile        side of the square input tiles in pixels without halo; None = whole frames
     halo        context around each tile in input pixels
-    threads     CPU threads of the model (0 = leave torch's default)
+    threads     CPU threads of the model, of all workers together (0 = leave torch's default)
+    workers     on a CPU, frames that are computed at the same time, each on its share of the threads
     slots       batches in flight between upload and download
     memory      bytes the engine may use on the device (0 = unlimited)
     form        how a network that has several forms is written down for the device ("" = plainly); see `vsr.engine.rrdb_forms`
@@ -40,6 +41,7 @@ class EngineSettings:
     reuse: float = 0.0
     backend: Backend = "torch"
     form: str = ""
+    workers: int = 1
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from pathlib import Path
 from time import monotonic
 
 from vsr.config import UpscaleConfig
+from vsr.engine.crew import Crew
 from vsr.engine.prefetch import prefetch
 from vsr.engine.reuse import Reuse
-from vsr.engine.upscaler import EngineReport, Upscaler, engine_notes
+from vsr.engine.upscaler import EngineReport, engine_notes
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
 from vsr.fields import rate_factor
 from vsr.frames import FrameBatch
@@ -88,7 +89,7 @@ class Run:
     def __init__(self, job: Job, journal: Journal, on_progress: OnProgress | None = None) -> None:
         self.job, self.plan, self.journal, self.on_progress = job, job.plan, journal, on_progress
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
-        self.upscaler = Upscaler(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
+        self.upscaler = Crew(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
         self.noted = EngineReport()
         self.beside: set[str] = set()  # what lay beside the pictures so far
         self.reading: dict[int, ReadReport] = {}  # by segment; of one that is read again, the last

@@ -35,6 +35,9 @@ from vsr.outputs import choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
 from vsr.segments import SHORTEST_SECONDS, auto_seconds
 
+FRAMES_EACH = 4  # of a film shorter than so many frames for each worker, some would be idle for long
+FRAMES_UNKNOWN = 1 << 20  # of a pipe
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -101,7 +104,7 @@ def make_plan(draft: Draft) -> Plan:
     streams = _streams(draft.source, info, draft.container)
     start, stop = trimmed(info, config.start, config.duration)
     # of a film that is cut the engine is chosen once more, when its frames are known
-    engine, _ = choose_engine(config, draft.generator, info.format, target, None, 0)
+    engine, _ = choose_engine(config, draft.generator, info.format, target, None, 0, FRAMES_UNKNOWN)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
         output=draft.output,
@@ -145,7 +148,9 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
     sample = sample_frame(draft.source, info, index.entry_before(pts[len(pts) // 2]))
-    engine, notes = choose_engine(draft.config, draft.generator, info.format, plan.target, sample, len(pts))
+    engine, notes = choose_engine(
+        draft.config, draft.generator, info.format, plan.target, sample, len(pts), len(pts) // FRAMES_EACH
+    )
     plan = replace(plan, engine=engine, warnings=(*plan.warnings, *notes))
     seconds = draft.config.segment
     if seconds is None and (pts[-1] - pts[0]) * info.time_base < 2 * SHORTEST_SECONDS:

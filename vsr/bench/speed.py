@@ -19,10 +19,10 @@ import torch
 from vsr.bench.ceiling import matmul_tflops
 from vsr.color import planes_to_rgb, rgb_to_planes
 from vsr.config import EncodeConfig, UpscaleConfig
+from vsr.engine.crew import Crew
 from vsr.engine.network import Network
 from vsr.engine.precision import resolve_device
 from vsr.engine.prefetch import prefetch
-from vsr.engine.upscaler import Upscaler
 from vsr.frames import FrameBatch
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
@@ -43,9 +43,9 @@ class SpeedReport:
     """Frames a second of the network with its colour conversions (`fps_model`) and of the whole chain (`fps_end_to_end`).
 
     `mfu` is the network's operations over the measured matrix rate (`ceiling_tflops`), both of `fps_model`. `stages_ms` are
-    milliseconds a frame of each stage, which overlap; `inside_ms` splits the model's stage, from a separate pass of single
-    frames, and so need not add up to it. `waits` are shares of the wall time that a thread waited: the network for frames, for
-    room behind it; the encoder for frames. Memory in bytes.
+    milliseconds a frame of each stage, which overlap (and so do the `workers` of the model's); `inside_ms` splits the model's
+    stage, from a separate pass of single frames, and so need not add up to it. `waits` are shares of the wall time that a
+    thread waited: the network for frames, for room behind it; the encoder for frames. Memory in bytes.
     """
 
     model: str
@@ -53,7 +53,9 @@ class SpeedReport:
     frames: int
     device: str
     precision: str
+    backend: str
     threads: int
+    workers: int
     fps_model: float
     fps_end_to_end: float
     mfu: float
@@ -90,8 +92,8 @@ def _clip(config: UpscaleConfig, size: tuple[int, int] | None, folder: Path) -> 
 
 def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport:
     device = resolve_device(plan.engine.device)
-    upscaler = Upscaler(draft.generator, plan.info.format, plan.target, plan.engine)
-    for _ in upscaler.stream(_frames(draft, plan, WARM_UP * plan.engine.batch)):
+    upscaler = Crew(draft.generator, plan.info.format, plan.target, plan.engine)
+    for _ in upscaler.stream(_frames(draft, plan, WARM_UP * plan.engine.batch * plan.engine.workers)):
         pass
     seconds: defaultdict[str, float] = defaultdict(float)
     kept: deque[FrameBatch] = deque(maxlen=_TRIED_FRAMES)
@@ -110,7 +112,9 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
     wall = perf_counter() - began
     count = len(writer.pts)
     seconds["encode"] = writer.seconds
-    fps, whole = count / seconds["model"], count / wall
+    workers = plan.engine.workers
+    fps, whole = workers * count / seconds["model"], count / wall
+    busy = {name: spent / wall / (workers if name == "model" else 1) for name, spent in seconds.items()}
     spec, source = draft.generator.spec, plan.info.format
     ceiling = matmul_tflops(device, plan.engine.precision, plan.engine.threads)
     work = spec.mflop_per_pixel * source.width * source.height / 1e6  # 10^12 operations a frame
@@ -120,7 +124,9 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
         frames=count,
         device=_name(device),
         precision=plan.engine.precision,
+        backend=plan.engine.backend,
         threads=plan.engine.threads,
+        workers=workers,
         fps_model=fps,
         fps_end_to_end=whole,
         mfu=work * fps / ceiling,
@@ -134,7 +140,7 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
         },
         host_bytes=_peak_host_bytes(),
         device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
-        bottleneck=_bottleneck(plan, {name: spent / wall for name, spent in seconds.items()}, [*kept], whole, folder),
+        bottleneck=_bottleneck(plan, busy, [*kept], whole, folder),
     )
 
 

@@ -68,7 +68,7 @@ def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, 
     device_memory = f", {report.device_bytes / 1e9:.2f} GB of the device's" if report.device_bytes else ""
     rows = {
         "model": f"{report.model}, {report.size[0]}x{report.size[1]}, {report.frames} frames",
-        "on": f"{report.device}, {report.precision}, {report.threads} threads",
+        "on": f"{report.device}, {report.backend}, {report.precision}, {report.threads} threads, {report.workers} frames at once",
         "network": f"{report.fps_model:.2f} frames a second, {report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that "
         "matrix products reach here",
         "whole chain": f"{report.fps_end_to_end:.2f} frames a second",

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from time import perf_counter
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -124,3 +124,47 @@ class Prefetch(Iterator[T]):
             self._items.append(item)
             self._changed.notify_all()
             return True
+
+
+def deal(source: Iterable[T], hands: int) -> tuple[Iterator[T], ...]:
+    """Items of `source` in turn, for as many consumers, each on a thread of its own: item k goes to hand k modulo `hands`.
+
+    Whoever needs an item draws, for the others too. What `source` raises is raised in the hand whose turn it was; the others
+    end. Hands hold no more than their consumers lie apart.
+    """
+    return _Deal(source, hands).hands
+
+
+class _Deal(Generic[T]):
+    def __init__(self, source: Iterable[T], hands: int) -> None:
+        self._source = iter(source)
+        self._drawn = 0
+        self._error: BaseException | None = None
+        self._ended = False
+        self._lock = threading.Lock()  # guards all above, and the hands
+        self._held: tuple[deque[T], ...] = tuple(deque() for _ in range(hands))
+        self.hands = tuple(self._hand(number) for number in range(hands))
+
+    def _hand(self, number: int) -> Iterator[T]:
+        while True:
+            with self._lock:
+                while not self._held[number] and not self._ended:
+                    self._draw()
+                if not self._held[number]:
+                    mine = self._drawn % len(self._held) == number
+                    error, self._error = (self._error, None) if mine else (None, self._error)
+                    if error is None:
+                        return
+                    raise error
+                item = self._held[number].popleft()
+            yield item
+            del item  # not held while its consumer's next one is awaited
+
+    def _draw(self) -> None:
+        try:
+            self._held[self._drawn % len(self._held)].append(next(self._source))
+            self._drawn += 1
+        except StopIteration:
+            self._ended = True
+        except BaseException as raised:
+            self._ended, self._error = True, raised

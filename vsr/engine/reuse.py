@@ -79,7 +79,7 @@ class Reuse:
                     self._order.append((replace(one, planes=last.planes), False))  # its own planes may go
                     repeats += 1
                     continue
-                if kept and (kept[0].segment != one.segment or len(kept) == self._batch):
+                if kept and kept[0].segment != one.segment:
                     yield stacked(kept)
                     kept = []
                 self._order.append((one, True))
