@@ -28,6 +28,7 @@ from vsr.media.deinterlace import takes_fields
 from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
+from vsr.media.hardware import choose_hardware
 from vsr.media.index import FrameIndex, build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
@@ -112,6 +113,7 @@ def make_plan(draft: Draft) -> Plan:
     encoding, target, losses = _encoding(config, info, draft.container, draft.width, draft.height, spec)
     streams = _streams(draft.source, info, draft.container)
     start, stop = trimmed(info, config.start, config.duration)
+    hwaccel, refused = choose_hardware(config.hwaccel, str(resolve_device(config.device)), draft.source, info)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
         output=draft.output,
@@ -132,8 +134,10 @@ def make_plan(draft: Draft) -> Plan:
         start=start,
         stop=stop,
         work_dir=str(draft.work_dir),
+        hwaccel=hwaccel,
         warnings=(
             *info.warnings,
+            *refused,
             *spec.warnings,
             *losses,
             *ignored_options(config, draft.container),

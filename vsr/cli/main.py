@@ -128,6 +128,9 @@ cli.add_command(bench)
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 @click.option(
+    "--hwaccel", default="auto", show_default=True, metavar="auto|off|NAME", help="Hardware decoding where it equals software's."
+)
+@click.option(
     "--backend",
     type=click.Choice(["auto", "torch", "ncnn"]),
     default="auto",
@@ -220,6 +223,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         height=options["height"],
         model=options["model"],
         device=options["device"],
+        hwaccel=options["hwaccel"],
         backend=options["backend"],
         precision=options["precision"],
         batch=None if batch == "auto" else batch,
