@@ -328,6 +328,20 @@ def test_damage_is_software_s_to_judge(from_end: int, tmp_path: Path) -> None:
     assert device.report.hardware_lost == 1
 
 
+def test_a_packet_that_is_flagged_as_damaged_is_not_shown_to_a_device(tmp_path: Path) -> None:
+    """A receiver that lost some bits says so in the transport stream (ISO 13818-1: transport_error_indicator)."""
+    source = make(FILMS[9], tmp_path)
+    data = bytearray(source.read_bytes())
+    pids = [int.from_bytes(data[at + 1 : at + 3]) & 0x1FFF for at in range(0, len(data), 188)]
+    video = [188 * number for number, pid in enumerate(pids) if pid == 0x100]
+    data[video[len(video) // 2] + 1] |= 0x80
+    source.write_bytes(data)
+    info = probe(str(source))
+    plain, device = Reader(str(source), info), Reader(str(source), info, hardware=StandIn())
+    assert content(device) == content(plain)
+    assert device.report.hardware_lost == 1
+
+
 def test_frames_that_nobody_judged_are_software_s(tmp_path: Path) -> None:
     """A film that becomes another one in the middle: of another size, and interlaced."""
     parts = [

@@ -11,8 +11,10 @@ from vsr.media.codecs import X264_PRESETS
 
 # p4 is NVENC's own middle; above it an x264 user expects slowness, so every step of quality up to p7 has a name
 _PRESETS = dict(zip(X264_PRESETS, ("p1", "p1", "p2", "p3", "p3", "p4", "p5", "p6", "p7", "p7"), strict=True))
-# It takes words of 16 bits and codes the upper 10: that would be a loss that nobody is told of
-TRUNCATED = frozenset({"p016le", "p216le", "yuv444p16le", "gbrp16le"})
+# It takes words of 12 and 16 bits, and codes the upper 10: that would be a loss that nobody is told of
+TRUNCATED = frozenset(
+    {"p012le", "p016le", "p212le", "p216le", "yuv444p12msble", "yuv444p16le", "gbrp12msble", "gbrp16le"},
+)
 
 
 def is_nvenc(encoder: str) -> bool:
