@@ -179,7 +179,6 @@ class Run:
                 self.reading[segment.number] = reader.report
                 for batch in reader:
                     yield replace(batch, segment=segment.number)
-                self.reading[segment.number] = reader.report  # a seek that missed begins a new one
 
     def _count_reading(self) -> None:
         """What the Readers met, once for the whole film."""
