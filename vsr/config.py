@@ -67,6 +67,7 @@ class UpscaleConfig:
     height: int | None = None
     model: str = "esrgan"
     device: str = "auto"
+    hwaccel: str = "auto"  # what decodes: auto, off, or FFmpeg's name of a device
     backend: Literal["auto", "torch", "winograd", "ncnn"] = "auto"
     precision: str = "auto"
     batch: int | None = None

@@ -31,6 +31,7 @@ from vsr.losses import beside_warnings
 from vsr.media.decode import Reader, ReadReport
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
+from vsr.media.hardware import planned
 from vsr.media.join import SegmentFile, join, stream_out, zero_of
 from vsr.media.source import Pipe
 from vsr.media.verify import verify
@@ -179,7 +180,6 @@ class Run:
                 self.reading[segment.number] = reader.report
                 for batch in reader:
                     yield replace(batch, segment=segment.number)
-                self.reading[segment.number] = reader.report  # a seek that missed begins a new one
 
     def _count_reading(self) -> None:
         """What the Readers met, once for the whole film."""
@@ -219,7 +219,7 @@ class Run:
         return Reader(
             job.source, plan.info, batch=plan.engine.batch, start=segment.start, stop=segment.stop,
             enter=segment.enter, index=segment.first, spool=self._spool(),
-            deinterlace=plan.deinterlace, origin=segment.origin,
+            deinterlace=plan.deinterlace, origin=segment.origin, hardware=planned(plan.hwaccel),
         )  # fmt: skip
 
     def _spool(self) -> Path | None:

@@ -84,6 +84,7 @@ class Plan:
     work_dir: str = ""
     warnings: tuple[str, ...] = ()
     deinterlace: Deinterlace = "off"
+    hwaccel: str = ""  # the device that decodes, found to give the same frames as software; "" = software
 
     @property
     def time_base(self) -> Fraction:

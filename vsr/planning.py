@@ -23,6 +23,7 @@ from vsr.media.decode import trimmed
 from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
+from vsr.media.hardware import choose_hardware
 from vsr.media.index import build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
@@ -105,6 +106,7 @@ def make_plan(draft: Draft) -> Plan:
     start, stop = trimmed(info, config.start, config.duration)
     # of a film that is cut the engine is chosen once more, when its frames are known
     engine, _ = choose_engine(config, draft.generator, info.format, target, None, 0, FRAMES_UNKNOWN)
+    hwaccel, refused = choose_hardware(config.hwaccel, engine.device, draft.source, info)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
         output=draft.output,
@@ -121,8 +123,10 @@ def make_plan(draft: Draft) -> Plan:
         start=start,
         stop=stop,
         work_dir=str(draft.work_dir),
+        hwaccel=hwaccel,
         warnings=(
             *info.warnings,
+            *refused,
             *spec.warnings,
             *losses,
             *ignored_options(config, draft.container),

@@ -27,6 +27,7 @@ from vsr.frames import FrameBatch
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
 from vsr.media.encoders import choose_encoding
+from vsr.media.hardware import planned
 from vsr.pipeline import QUEUE_DEPTH, upscale
 from vsr.plan import Plan
 from vsr.planning import Draft, draft_job, make_plan
@@ -150,7 +151,8 @@ def _frames(draft: Draft, plan: Plan, count: int) -> Iterator[FrameBatch]:
     assert isinstance(draft.source, str)
     while done < count:
         last = 0
-        with Reader(draft.source, plan.info, batch=plan.engine.batch, deinterlace=plan.deinterlace) as reader:
+        size, device = plan.engine.batch, planned(plan.hwaccel)
+        with Reader(draft.source, plan.info, batch=size, deinterlace=plan.deinterlace, hardware=device) as reader:
             for batch in reader:
                 last = batch.pts[-1] + (batch.duration[-1] or 1)
                 yield replace(batch, pts=tuple(pts + shift for pts in batch.pts), index=done)

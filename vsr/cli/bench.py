@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from vsr.cli.console import require_writable, write_json
-from vsr.cli.types import NumberOr, Size
+from vsr.cli.engine_options import engine_options, engine_wishes
+from vsr.cli.types import Size
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.names import STDIO, parse_scale
 
@@ -29,11 +30,7 @@ def bench() -> None:
 @click.option("--scale", type=float, metavar="F", help="1 to 16.  [default: 4]")
 @click.option("--size", type=Size(), help="Size of the clip's frames before the model; the clip is enlarged to it.")
 @click.option("--frames", type=click.IntRange(1), default=60, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
-@click.option("--batch", type=NumberOr("auto"), default="auto", show_default=True, help="Frames at once.")
-@click.option("--tile", type=NumberOr("auto", "off"), default="auto", show_default=True)
-@click.option("--threads", type=NumberOr(), help="CPU threads of the model.")
+@engine_options
 @click.option("--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto")
 @click.option("--preset", metavar="NAME", help="As in `vsr upscale`.  [default: medium]")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
@@ -48,11 +45,7 @@ def speed(**options: Any) -> None:
         source=options["source"] or "",
         scale=None if options["scale"] is None else parse_scale(options["scale"]),
         model=options["model"],
-        device=options["device"],
-        precision=options["precision"],
-        batch=None if options["batch"] == "auto" else options["batch"],
-        tile=None if options["tile"] == "auto" else options["tile"],
-        threads=options["threads"],
+        **engine_wishes(options),
         encode=EncodeConfig(codec=options["codec"], preset=options["preset"]),
     )
     run_speed(config, options["size"], options["frames"], options["json_file"])

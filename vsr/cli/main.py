@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
-import warnings
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from vsr import __version__
 from vsr.cli.bench import bench
-from vsr.cli.types import NumberOr, Segment, Size, Time, key_value
+from vsr.cli.engine_options import engine_options, engine_wishes
+from vsr.cli.models import models
+from vsr.cli.process import set_up
+from vsr.cli.types import Segment, Size, Time, key_value
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import VsrError
 from vsr.names import parse_scale
 
 PROGRAM = "vsr"
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # malloc.h
 
 
 def main() -> NoReturn:
     """Entry point of the console script: exit codes as in docs/cli.md, tracebacks only with VSR_DEBUG=1."""
-    # OpenMP's threads spin while they wait; beside an encoder that wants the same cores, that made torch 4 times slower. A short
-    # spin keeps the speed of an idle machine (docs/lab.md). It is read when torch is loaded, so it must be said before.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    keep_heap()
-    signal.signal(signal.SIGTERM, _interrupt)
-    if os.environ.get("VSR_DEBUG") != "1":
-        warnings.simplefilter("ignore")  # what libraries tell their callers; ours are said by name
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    set_up()
     try:
         code = cli.main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as exc:
@@ -58,24 +47,6 @@ def main() -> NoReturn:
             raise
         fail(f"internal error: {type(exc).__name__}: {exc} (VSR_DEBUG=1 shows where; please report it)", 1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def keep_heap() -> None:
-    """Lets glibc keep the memory that tensors give back, and all threads use one heap.
-
-    By default it returns every large block to the system, which hands it out again page by page: up to 79,000 page faults a
-    frame, a fifth of the time of RRDBNet (docs/lab.md). A thread's own heap is too small for tensors. Elsewhere nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
-        return
-    for parameter, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, (1 << 31) - 1), (_TOP_PAD, 64 << 20)):
-        mallopt(parameter, value)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -109,6 +80,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(models)
 
 
 @cli.command(short_help="Upscale a video, an image, a folder or a sequence of images.")
@@ -126,20 +98,7 @@ cli.add_command(bench)
     metavar="NAME|PATH",
     help="A name from `vsr models list`, or a checkpoint file.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "torch", "winograd", "ncnn"]),
-    default="auto",
-    show_default=True,
-    help="winograd, ncnn: fp32 on a CPU with fewer multiplications.",
-)
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
-@click.option("--batch", type=NumberOr("auto"), default="auto", show_default=True, help="Frames at once.")
-@click.option(
-    "--tile", type=NumberOr("auto", "off"), default="auto", show_default=True, help="Side of the tiles in input pixels."
-)
-@click.option("--threads", type=NumberOr(), help="CPU threads of the model.")
+@engine_options
 @click.option("--reuse", default="exact", show_default=True, metavar="off|exact|near:DB", help="Enlarge repeated frames once.")
 @click.option(
     "--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto", show_default=True
@@ -211,7 +170,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         None if options["bit_depth"] == "auto" else int(options["bit_depth"]),
         options["encoder_options"],
     )
-    batch, tile, scale = options["batch"], options["tile"], options["scale"]
+    scale = options["scale"]
     return UpscaleConfig(
         source=options["source"],
         output=options["output"],
@@ -219,12 +178,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         size=options["size"],
         height=options["height"],
         model=options["model"],
-        device=options["device"],
-        backend=options["backend"],
-        precision=options["precision"],
-        batch=None if batch == "auto" else batch,
-        tile=None if tile == "auto" else tile,
-        threads=options["threads"],
+        **engine_wishes(options),
         encode=encode,
         start=options["start"],
         duration=options["duration"],
@@ -273,42 +227,3 @@ def probe(source: str, json_file: str | None) -> None:
     from vsr.cli.commands import run_probe
 
     run_probe(source, json_file)
-
-
-@cli.group()
-def models() -> None:
-    """The models that can be named with --model.
-
-    \b
-    Example:
-      vsr models list
-    """
-
-
-@models.command("list")
-@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
-def models_list(json_file: str | None) -> None:
-    """Names, scales, sizes, licences, and whether the weights are there.
-
-    \b
-    Example:
-      vsr models list
-    """
-    from vsr.cli.commands import run_models_list
-
-    run_models_list(json_file)
-
-
-@models.command("info")
-@click.argument("name", metavar="NAME|PATH")
-@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
-def models_info(name: str, json_file: str | None) -> None:
-    """Everything known about one model.
-
-    \b
-    Example:
-      vsr models info esrgan
-    """
-    from vsr.cli.commands import run_models_info
-
-    run_models_info(name, json_file)

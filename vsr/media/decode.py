@@ -24,6 +24,7 @@ from vsr.frames import FrameBatch, FrameFormat, PictureData, Plane, VideoInfo
 from vsr.media.clock import Clock
 from vsr.media.decoder import Decoder, salvaged_packets
 from vsr.media.deinterlace import Timed, deinterlaced
+from vsr.media.hardware import FrameDecoder, Hardware, HardwareLost
 from vsr.media.picture_data import picture_data_of
 from vsr.media.pixels import pix_fmt_of, read_planes
 from vsr.media.source import Pipe, open_input, reason, source_name
@@ -39,6 +40,7 @@ class ReadReport:
     resized_frames: int = 0
     invented_pts: int = 0
     deinterlaced_frames: int = 0
+    hardware_lost: int = 0
 
     def notes(self) -> list[str]:
         """For people."""
@@ -46,6 +48,7 @@ class ReadReport:
             "packets of the film are damaged and give no frame": self.corrupt_packets,
             "frames change size or layout in the middle and are scaled to the first frame's": self.resized_frames,
             "frames had no usable time of their own and got one from their neighbours": self.invented_pts,
+            "times the hardware decoder gave up, and software decoded on from the same frame": self.hardware_lost,
         }
         return [f"{count} {text}" for text, count in told.items() if count]
 
@@ -79,6 +82,9 @@ class Reader:
     from the beginning. `deinterlace` makes whole frames of fields: times that come out are then in the ticks of `vsr.fields`
     (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`.
 
+    With `hardware` a file's frames come from a device as long as it gives them; then software enters where this Reader entered
+    and goes on after the last frame that was given.
+
     Damaged packets are skipped and counted in `report`. Frames of another size than the first (a mid-stream change) are scaled to
     the first's. With `spool`, packets of all other streams are stored there as they pass: a pipe cannot be read a second time.
     Raises DecodeError when the file cannot be opened or holds no frame at all.
@@ -97,11 +103,14 @@ class Reader:
         spool: Path | None = None,
         deinterlace: Deinterlace = "off",
         origin: int | None = None,
+        hardware: Hardware | None = None,
     ) -> None:
         self.report = ReadReport()
+        self._hardware = hardware
         self._source, self._info, self._batch = source, info, batch
         self._start, self._stop, self._enter, self._index = start, stop, enter, index
         self._spool_path, self._deinterlace, self._origin = spool, deinterlace, origin
+        self._clock = Clock(info)
         self._stack = ExitStack()
         self._spool: Spool | None = None
 
@@ -116,16 +125,24 @@ class Reader:
         self._stack.close()
 
     def _open(self) -> None:
-        self._container: InputContainer = self._stack.enter_context(open_input(self._source))
+        self._container = self._opened()
         video = self._container.streams[self._info.index]
         assert isinstance(video, VideoStream)
         self._video = video
-        self._decoder = Decoder(video)
+        self._decoder: FrameDecoder = self._hardware.decoder(video, self._info) if self._hardware else Decoder(video)
         if self._spool is None:
             for stream in self._container.streams:
                 if stream.index != self._info.index:
                     stream.discard = Discard.all
-        self._clock = Clock(self._info)
+
+    def _opened(self) -> InputContainer:
+        if self._hardware is not None:
+            try:
+                return self._stack.enter_context(self._hardware.open(self._source))
+            except DecodeError:  # the plan is from another day, and the device is gone; or the file is, which software will say
+                self._hardware = None
+                self.report.hardware_lost += 1
+        return self._stack.enter_context(open_input(self._source))
 
     def __iter__(self) -> Iterator[FrameBatch]:
         held: list[_Held] = []
@@ -142,7 +159,7 @@ class Reader:
 
     def times(self) -> Iterator[FrameTime]:
         """When every frame comes, without its planes."""
-        for frame in self._decoded():
+        for frame in self._entered():
             pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
             yield FrameTime(pts, bool(frame.key_frame), bool(frame.interlaced_frame))
@@ -178,6 +195,20 @@ class Reader:
             yield Timed(pts, int(frame.duration or 0), frame if before_start else self._fitted(frame, wanted), data)
 
     def _entered(self) -> Iterator[av.VideoFrame]:
+        """Decoded frames as `_entering` has them, each once, whatever becomes of the hardware on the way."""
+        last: int | None = None
+        try:
+            for frame in self._entering():
+                last = frame.pts
+                yield frame
+            return
+        except HardwareLost:
+            self._hardware = None
+            self.report.hardware_lost += 1
+        self._reopen()
+        yield from (frame for frame in self._entering() if last is None or frame.pts is None or frame.pts > last)
+
+    def _entering(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from `enter` on; from the very beginning where a seek does not get there."""
         if self._enter is None or self._start is None:
             yield from self._decoded()
@@ -191,10 +222,12 @@ class Reader:
             yield first
             yield from frames
             return
-        self._stack.close()
-        self.report = ReadReport()
-        self._open()
+        self._reopen()
         yield from self._decoded()
+
+    def _reopen(self) -> None:
+        self._stack.close()
+        self._open()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         for packet in self._packets():

@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from vsr.config import EncodeConfig
 from vsr.errors import ConfigError, EncodeError, UsageError
 from vsr.frames import ColorSpec, FrameFormat, PixelLayout, VideoInfo
+from vsr.media import nvenc
 from vsr.media.codecs import CODECS, X264_PRESETS, CodecFacts, suffix_of, suffixes_for
 from vsr.media.encode import configure
 from vsr.media.hdr import encoder_params
@@ -26,7 +27,10 @@ from vsr.plan import Encoding
 
 SMALLEST_HEVC = 64  # libx265 corrupts its memory below about that (36x36 and 48x24 did, 70x36 did not)
 # listed by the encoder, refused when it is opened
-_REFUSED = {"libvpx-vp9": {"yuva422p", "yuva444p"}}
+_REFUSED = {
+    "libvpx-vp9": {"yuva422p", "yuva444p"},
+    **dict.fromkeys(("h264_nvenc", "hevc_nvenc", "av1_nvenc"), nvenc.TRUNCATED),
+}
 Choice = tuple[Encoding, FrameFormat, tuple[str, ...]]  # the encoder, the format of its frames, what it cannot keep
 
 
@@ -187,7 +191,7 @@ def _options(
         options |= {"crf": str(crf)} if ours else _foreign_quality(encoder, crf, warnings)
     elif config.crf is not None:
         warnings.append(f"--crf is ignored: {codec} has no such scale")
-    options |= _preset(config.preset, codec, warnings) if ours else {"preset": config.preset} if config.preset else {}
+    options |= _preset(config.preset, codec, warnings) if ours else _foreign_preset(encoder, config.preset)
     options |= _special(codec, encoder, layout)
     for key, value in (*static.items(), *config.options.items()):
         # "x264-params" and the like are lists of their own: ours stay, the user's come last and win
@@ -197,6 +201,8 @@ def _options(
 
 def _foreign_quality(encoder: str, crf: int, warnings: list[str]) -> dict[str, str]:
     """The constant-quality option of an encoder that is not one of ours, as far as it has one that is known."""
+    if nvenc.is_nvenc(encoder):
+        return nvenc.quality(crf)
     context = av.CodecContext.create(encoder, "w")
     known = {option.name for option in (*context.supported_options.private, *context.supported_options.generic)}
     for option in ("crf", "cq", "global_quality"):
@@ -204,6 +210,12 @@ def _foreign_quality(encoder: str, crf: int, warnings: list[str]) -> dict[str, s
             return {option: str(crf)}
     warnings.append(f"--crf is ignored: {encoder} has no such scale; set its own with --encoder-option")
     return {}
+
+
+def _foreign_preset(encoder: str, wish: str | None) -> dict[str, str]:
+    if nvenc.is_nvenc(encoder):
+        return nvenc.preset(wish)
+    return {"preset": wish} if wish else {}
 
 
 def _special(codec: str, encoder: str, layout: PixelLayout) -> dict[str, str]:
@@ -257,6 +269,9 @@ def try_encoder(encoding: Encoding, format: FrameFormat) -> None:
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         listed = ", ".join(f"{key}={value}" for key, value in encoding.options.items()) or "its defaults"
         size = f"{format.width}x{format.height} {encoding.pix_fmt}"
-        raise ConfigError(f"encoder {encoding.encoder} does not work here for {size} with {listed}: {reason(exc)}") from exc
+        needs = " (it needs an NVIDIA card that has it, and its driver)" if nvenc.is_nvenc(encoding.encoder) else ""
+        raise ConfigError(
+            f"encoder {encoding.encoder} does not work here for {size} with {listed}: {reason(exc)}{needs}"
+        ) from exc
     if unknown:
         raise ConfigError(f"--encoder-option {unknown[0]}: {encoding.encoder} has no such option")

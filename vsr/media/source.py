@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vsr.errors import DecodeError
@@ -88,14 +89,17 @@ def named_pipe(path: str) -> Pipe:
 
 
 @contextmanager
-def open_input(source: str | Pipe | BytesIO) -> Iterator[InputContainer]:
-    """Opens a file or a pipe for demuxing. Raises DecodeError, in one line that names it, for whatever cannot be opened."""
+def open_input(source: str | Pipe | BytesIO, hwaccel: HWAccel | None = None) -> Iterator[InputContainer]:
+    """Opens a file or a pipe for demuxing. Raises DecodeError, in one line that names it, for whatever cannot be opened.
+
+    `hwaccel` is the device that the video streams are to be decoded on (see `vsr.media.hardware`).
+    """
     name = source_name(source)
     try:
         if isinstance(source, str):
             _check_path(source)
         # with "file:" before it a path is never a protocol ("concat:", "http:"), whatever its name
-        container = av.open(f"file:{source}" if isinstance(source, str) else source, mode="r", **OPEN_OPTIONS)
+        container = av.open(f"file:{source}" if isinstance(source, str) else source, mode="r", hwaccel=hwaccel, **OPEN_OPTIONS)
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         raise DecodeError(_explain(name, exc, piped=not isinstance(source, str))) from exc
     try:

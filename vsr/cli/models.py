@@ -1,0 +1,44 @@
+"""`vsr models`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def models() -> None:
+    """The models that can be named with --model.
+
+    \b
+    Example:
+      vsr models list
+    """
+
+
+@models.command("list")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def models_list(json_file: str | None) -> None:
+    """Names, scales, sizes, licences, and whether the weights are there.
+
+    \b
+    Example:
+      vsr models list
+    """
+    from vsr.cli.commands import run_models_list
+
+    run_models_list(json_file)
+
+
+@models.command("info")
+@click.argument("name", metavar="NAME|PATH")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def models_info(name: str, json_file: str | None) -> None:
+    """Everything known about one model.
+
+    \b
+    Example:
+      vsr models info esrgan
+    """
+    from vsr.cli.commands import run_models_info
+
+    run_models_info(name, json_file)
