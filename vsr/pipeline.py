@@ -162,6 +162,7 @@ class Run:
                     self.job.source.stop()
                 raise
         self.report.seconds = monotonic() - self.began
+        self.report.seconds_for_encoder += upscaled.producer_wait_seconds
 
     def _enlarged(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
         """Every frame enlarged; repeats only once."""
@@ -204,11 +205,7 @@ class Run:
         """What the engine had to do since it was asked last."""
         before, now = self.noted, self.upscaler.report
         self.noted = now
-        return engine_notes(
-            EngineReport(
-                now.back_offs[len(before.back_offs) :], now.retries[len(before.retries) :], now.bicubic[len(before.bicubic) :]
-            )
-        )
+        return engine_notes(now.since(before))
 
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan

@@ -9,6 +9,9 @@ from vsr.media.decode import ReadReport
 from vsr.media.verify import Check
 from vsr.plan import Plan
 
+LONG_SECONDS = 20.0
+ENCODER_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -50,6 +53,7 @@ class Report:
     frames_kept: int = 0  # finished by an earlier run
     frames_reused: int = 0  # repeats, enlarged once
     seconds: float = 0.0
+    seconds_for_encoder: float = 0.0  # of these the network waited for it
     read: ReadReport = field(default_factory=ReadReport)
     checks: tuple[Check, ...] = ()
     images: list[ImageResult] = field(default_factory=list)
@@ -58,6 +62,11 @@ class Report:
     @property
     def fps(self) -> float:
         return self.frames_out / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def encoder_bound(self) -> bool:
+        """Was the encoder, and not the network, what the job waited for? (A short one mostly waits for its end.)"""
+        return self.seconds > LONG_SECONDS and self.seconds_for_encoder > ENCODER_SHARE * self.seconds
 
     @property
     def failed(self) -> list[ImageResult]:

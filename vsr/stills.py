@@ -66,6 +66,7 @@ class _Batch:
         self.config, self.targets, self.on_progress = config, targets, on_progress
         self.report = Report(output, warnings=notes)
         self.generators: dict[float, Generator] = {}
+        self.upscaler: Upscaler | None = None  # of the last image, for the next of the same size
         self.error: VsrError | None = None
 
     def run(self) -> Report:
@@ -95,11 +96,14 @@ class _Batch:
         width, height = target_size(self.config, format.width, format.height)
         grown = replace(format, width=width, height=height)
         generator = self._generator(max(width / format.width, height / format.height))
-        engine, tried = choose_engine(self.config, generator, format, grown, image.batch, len(self.targets))
-        self.config = replace(self.config, precision=engine.precision)  # tried once for all images
-        upscaler = Upscaler(generator, format, grown, engine)
-        made: StillImage = image.with_batch(upscaler.up(image.batch))
-        notes = [*tried, *image.warnings, *engine_notes(upscaler.report), *write_image(target, made)]
+        if self.upscaler is None or (self.upscaler.source, self.upscaler.target) != (format, grown):
+            engine, tried = choose_engine(self.config, generator, format, grown, image.batch, len(self.targets))
+            self.report.warnings += tried
+            self.config = replace(self.config, precision=engine.precision)  # tried once for all images
+            self.upscaler = Upscaler(generator, format, grown, engine)
+        before = self.upscaler.report
+        made: StillImage = image.with_batch(self.upscaler.up(image.batch))
+        notes = [*image.warnings, *engine_notes(self.upscaler.report.since(before)), *write_image(target, made)]
         self.report.warnings += [f"{target.name}: {text}" for text in notes]
         return grown
 

@@ -534,3 +534,11 @@ def test_what_cannot_work_is_refused_at_once() -> None:
     for call in (lambda: upscaler.up(other[0]), lambda: list(upscaler.stream(other))):
         with pytest.raises(MediaError, match="frame 0 has width 40 instead of 38: convert the film"):
             call()
+
+
+def test_what_is_new_in_a_report() -> None:
+    before = EngineReport((BackOff(3, 1, 32),), (Retry(5, "fp32"),), (7,))
+    now = EngineReport((BackOff(2, 1, 32), BackOff(3, 1, 32)), (Retry(5, "fp32"), Retry(5, "fp32")), (7,))
+    assert now.since(before) == EngineReport((BackOff(2, 1, 32),), (Retry(5, "fp32"),), ())
+    assert now.since(EngineReport()) == now
+    assert now.since(now) == EngineReport()

@@ -110,6 +110,11 @@ def show_result(console: Console, report: Report) -> None:
     where = "standard output" if report.output == STDIO else report.output
     repeats = f" ({report.frames_reused} repeated)" if report.frames_reused else ""
     console.say(f"{where}: {report.frames_out} {noun}{repeats}, {report.fps:.2f} a second, {report.seconds:.1f} s")
+    if report.encoder_bound:
+        share = report.seconds_for_encoder / report.seconds
+        console.say(
+            f"the network waited {share:.0%} of the time for the encoder: a faster --preset, or a hardware --encoder, would help"
+        )
     if report.checks:
         console.say(f"verified: {summary(report.checks)}")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from vsr.engine.ring import Ring, join
 from vsr.errors import ConfigError, MediaError
 from vsr.frames import FrameBatch, FrameFormat, Plane
 from vsr.models.spec import Generator, Precision
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,24 @@ class EngineReport:
     back_offs: tuple[BackOff, ...] = ()
     retries: tuple[Retry, ...] = ()
     bicubic: tuple[int, ...] = ()
+
+    def since(self, before: EngineReport) -> EngineReport:
+        """What is new in it."""
+        return EngineReport(
+            _new(self.back_offs, before.back_offs), _new(self.retries, before.retries), _new(self.bicubic, before.bicubic)
+        )
+
+
+def _new(now: tuple[T, ...], before: tuple[T, ...]) -> tuple[T, ...]:
+    """What `now` has more than `before`, wherever it stands: workers report in an order of their own."""
+    known = [*before]
+    found = []
+    for it in now:
+        if it in known:
+            known.remove(it)
+        else:
+            found.append(it)
+    return tuple(found)
 
 
 def engine_notes(report: EngineReport) -> list[str]:
