@@ -22,7 +22,8 @@ TFLOPS_OF_A_CORE = 0.1  # in fp32, roughly
 WORTH_A_RACE = 20.0  # seconds of work from which on it pays to ask what is faster ...
 RACE_SHARE = 0.02  # ... for this share of them
 TRIAL_SIDE = 48  # pixels of the picture on which a lower precision is tried: a second of the largest network's time
-FORM_SIDE = 256
+GPU_IN_CORES = 2000  # what a GPU does against a core's TFLOPS, roughly
+WORTH_A_COMPILER = 1200.0  # seconds of a GPU's work: a compiler takes minutes
 
 
 def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
@@ -60,10 +61,14 @@ def choose_engine(
         return exact_engine(config, config.backend, generator, source, target, at_once), ()
     engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
     notes: tuple[str, ...] = ()
-    seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * max(1, engine.threads))
+    cores = max(1, engine.threads) if engine.device == "cpu" else GPU_IN_CORES
+    seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * cores)
     if engine.device != "cpu":
         if sample is not None and seconds >= WORTH_A_RACE:
-            form = fastest_form(generator, busiest(sample, FORM_SIDE), torch.device(engine.device), engine.precision)
+            side = engine.tile + 2 * engine.halo if engine.tile else max(source.width, source.height)
+            pictures = busiest(sample, side).expand(engine.batch, -1, -1, -1)
+            device, compiled = torch.device(engine.device), seconds >= WORTH_A_COMPILER
+            form = fastest_form(generator, pictures, device, engine.precision, compiled=compiled)
             engine = replace(engine, form=form)
         return engine, ()
     if config.precision == "auto" and engine.precision != "fp32" and sample is not None:

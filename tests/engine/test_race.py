@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from tests.engine.pictures import picture, small_rrdb
-from vsr.config import Backend
+from vsr.config import Backend, EngineSettings
 from vsr.engine.race import EXACT, MARGIN, MARGIN_UNSEEN, _judge, fastest_exact, fastest_form, psnr, worth_rounding
 from vsr.engine.rrdb_forms import FORMS
-from vsr.engine.runners import EXACT_CPU
+from vsr.engine.runners import COMPILED, EXACT_CPU, runner
 from vsr.models import weights
 from vsr.models.bicubic import Bicubic
 from vsr.models.compact import SRVGGNetCompact
@@ -84,8 +87,22 @@ def test_what_survives_rounding_is_a_matter_of_speed() -> None:
 
 
 def test_the_fastest_form_is_one_that_there_is() -> None:
-    assert fastest_form(small_rrdb(), picture(24, 24), torch.device("cpu"), "fp32") in ("", *FORMS)
-    assert fastest_form(SRVGGNetCompact(1), picture(24, 24), torch.device("cpu"), "fp32") == ""
+    device, pictures = torch.device("cpu"), picture(24, 24).expand(2, -1, -1, -1)
+    assert fastest_form(small_rrdb(), pictures, device, "fp32", compiled=False) in ("", *FORMS)
+    assert fastest_form(SRVGGNetCompact(1), pictures, device, "fp32", compiled=False) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler on a CPU")
+@pytest.mark.filterwarnings("ignore")  # of the compiler's
+def test_a_compiled_network_is_the_network() -> None:
+    network, device, frames = SRVGGNetCompact(1, num_feat=8).eval(), torch.device("cpu"), picture(24, 24)
+    settings = EngineSettings()
+    with torch.inference_mode():
+        plain = runner(network, device, "fp32", settings)(frames)
+        compiled = runner(network, device, "fp32", replace(settings, form=COMPILED))(frames)
+    assert psnr(compiled, plain) >= EXACT
+    assert fastest_form(network, frames, device, "fp32", compiled=True) in ("", COMPILED)
 
 
 def test_no_number_is_no_likeness() -> None:

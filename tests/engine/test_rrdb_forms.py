@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.engine.pictures import picture, psnr, run, small_rrdb
 from vsr.config import EngineSettings
-from vsr.engine.rrdb_forms import FORMS, RrdbForm, _nearest, _subpixel
+from vsr.engine.rrdb_forms import FORMS, RrdbForm, nearest, subpixel
 from vsr.engine.runners import runner
 from vsr.models import weights
 from vsr.models.rrdb import RRDBNet
@@ -38,11 +38,11 @@ def test_plainly_and_in_float32_it_is_the_module_itself() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_subpixel_form_is_enlarging_and_a_convolution(bias: bool) -> None:
+def test_thesubpixel_form_is_enlarging_and_a_convolution(bias: bool) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(5, 7, 3, padding=1, bias=bias).requires_grad_(False)
     x = torch.randn(2, 5, 6, 9)
-    torch.testing.assert_close(_subpixel(conv)(x), _nearest(conv)(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(subpixel(conv)(x), nearest(conv)(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["esrgan", "esrgan-anime"])

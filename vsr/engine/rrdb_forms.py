@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from vsr.models.rrdb import LEAK, RESIDUAL_SCALE, RRDBNet
 
+Block = Callable[[list[nn.Conv2d], Tensor], Tensor]  # the block's convolutions and its input -> what is added to that
 Dense = Literal["cat", "buffer"]
 Tail = Literal["nearest", "subpixel"]
 FORMS = tuple(f"{dense}+{tail}" for dense in get_args(Dense) for tail in get_args(Tail))
@@ -40,10 +41,8 @@ class RrdbForm:
         self._stream = torch.float32 if dtype == torch.bfloat16 else dtype
         self._net = copy.deepcopy(net).to(device, dtype, memory_format=torch.channels_last)
         self._first = copy.deepcopy(net.conv_first).to(device, self._stream).to(memory_format=torch.channels_last)
-        self._blocks = [[_convolutions(block) for block in part.children()] for part in self._net.body]
-        self._up = [
-            _subpixel(conv) if tail == "subpixel" else _nearest(conv) for conv in (self._net.conv_up1, self._net.conv_up2)
-        ]
+        self._blocks = [[convolutions(block) for block in part.children()] for part in self._net.body]
+        self._up = [subpixel(conv) if tail == "subpixel" else nearest(conv) for conv in (self._net.conv_up1, self._net.conv_up2)]
 
     def __call__(self, frames: Tensor) -> Tensor:
         net = self._net
@@ -51,7 +50,7 @@ class RrdbForm:
         if net.unshuffle > 1:
             x = F.pixel_unshuffle(x, net.unshuffle)
         first = x = self._first(x)
-        block = self._buffered() if self._dense == "buffer" else self._grown
+        block = buffered(self._dtype) if self._dense == "buffer" else grown(self._dtype)
         for part in self._blocks:
             y = x
             for convs in part:
@@ -63,44 +62,52 @@ class RrdbForm:
         image: Tensor = net.conv_last(F.leaky_relu_(net.conv_hr(x), LEAK))
         return image
 
-    def _grown(self, convs: list[nn.Conv2d], x: Tensor) -> Tensor:
+
+def grown(dtype: torch.dtype) -> Block:
+    """The dense block with a tensor that grows by concatenation."""
+
+    def block(convs: list[nn.Conv2d], x: Tensor) -> Tensor:
         *growing, last = convs
-        dense = x.to(self._dtype)
+        dense = x.to(dtype)
         for conv in growing:
             dense = torch.cat((dense, F.leaky_relu_(conv(dense), LEAK)), 1)
         out: Tensor = last(dense)
         return out
 
-    def _buffered(self) -> Callable[[list[nn.Conv2d], Tensor], Tensor]:
-        buffer: Tensor | None = None
-
-        def block(convs: list[nn.Conv2d], x: Tensor) -> Tensor:
-            nonlocal buffer
-            *growing, last = convs
-            if buffer is None:
-                n, _, h, w = x.shape
-                buffer = torch.empty(
-                    (n, last.in_channels, h, w), dtype=self._dtype, device=x.device, memory_format=torch.channels_last
-                )
-            buffer[:, : x.shape[1]] = x
-            for conv in growing:
-                seen, made = conv.in_channels, conv.out_channels
-                buffer[:, seen : seen + made] = F.leaky_relu_(conv(buffer[:, :seen]), LEAK)
-            out: Tensor = last(buffer)
-            return out
-
-        return block
+    return block
 
 
-def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
+def buffered(dtype: torch.dtype) -> Block:
+    """The dense block in one buffer, which is made for the first picture and serves the blocks that follow."""
+    buffer: Tensor | None = None
+
+    def block(convs: list[nn.Conv2d], x: Tensor) -> Tensor:
+        nonlocal buffer
+        *growing, last = convs
+        if buffer is None:
+            n, _, h, w = x.shape
+            buffer = torch.empty((n, last.in_channels, h, w), dtype=dtype, device=x.device, memory_format=torch.channels_last)
+        buffer[:, : x.shape[1]] = x
+        for conv in growing:
+            seen, made = conv.in_channels, conv.out_channels
+            buffer[:, seen : seen + made] = F.leaky_relu_(conv(buffer[:, :seen]), LEAK)
+        out: Tensor = last(buffer)
+        return out
+
+    return block
+
+
+def convolutions(block: nn.Module) -> list[nn.Conv2d]:
+    """Of a block, in order."""
     return [conv for conv in block.children() if isinstance(conv, nn.Conv2d)]
 
 
-def _nearest(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+def nearest(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    """The tail's step as it is written: enlarge, then convolve."""
     return lambda x: conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-def _subpixel(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+def subpixel(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
     """ "nearest x2, then `conv`" as one 2x2 convolution to four times the channels: output pixel (2i + a, 2j + b) sees 2x2 pixels
     of the small picture, and of the 3x3 weights those that fall on the same pixel are added up (in float32)."""
     rows = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], device=conv.weight.device)  # phase, small, weight row
