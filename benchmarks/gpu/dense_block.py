@@ -1,4 +1,4 @@
-"""RRDB's dense block and its tail, the ways there are:  python benchmarks/gpu/dense_block.py --json FILE [--device cuda] [--quick]
+"""RRDB's dense block and its tail, the ways:  python benchmarks/gpu/dense_block.py --json FILE [--device cuda] [--quick]
 
 cat        the plain module: every convolution reads a tensor that grows by concatenation
 buffer     one preallocated channels_last buffer; every convolution writes its slice of it
