@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vsr.config import Backend, EngineSettings
-from vsr.engine import ncnn_cpu, winograd_nets
+from vsr.engine import ncnn_cpu, ncnn_vulkan, winograd_nets
 from vsr.engine.exact_cpu import ExactCpuNetwork
 from vsr.engine.precision import DTYPES
 from vsr.engine.rrdb_forms import FORMS, PLAIN, RrdbForm
@@ -34,8 +34,10 @@ def runner(generator: Generator, device: torch.device, precision: Precision, set
     """`generator` on `device` in `precision`, by the backend and in the form of `settings`.
 
     Float32 by one of `EXACT_CPU` is meant for float32 alone: other precisions are torch's. Raises ModelError when the backend
-    of a job that was begun is not here now.
+    of a job that was begun is not here now, DeviceError for its Vulkan device.
     """
+    if ncnn_vulkan.is_vulkan(settings.device):
+        return _runs(ncnn_vulkan.build(generator, settings.device, precision, settings.threads))
     if settings.backend != "torch" and precision == "fp32":
         net = exact(generator, settings.backend, settings.threads)
         if net is None:
@@ -43,10 +45,14 @@ def runner(generator: Generator, device: torch.device, precision: Precision, set
                 f"model {generator.spec.name}: this job was begun with {settings.backend}, which is not here now"
                 + ("; run: pip install ncnn" if settings.backend == "ncnn" else "")
             )
-        return lambda frames: net.reconstruct(net.features(frames)[:, None])
+        return _runs(net)
     if type(generator) is RRDBNet and (precision == "bf16" or settings.form):
         return RrdbForm(generator, device, DTYPES[precision], settings.form or PLAIN)
     return _plain(generator, device, DTYPES[precision])
+
+
+def _runs(net: ExactCpuNetwork) -> Runner:
+    return lambda frames: net.reconstruct(net.features(frames)[:, None])
 
 
 def _plain(generator: Generator, device: torch.device, dtype: torch.dtype) -> Runner:
