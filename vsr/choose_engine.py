@@ -150,7 +150,7 @@ def vulkan_engine(
 def vulkan_settings(
     config: UpscaleConfig, number: int, precision: Precision, spec: ModelSpec, source: FrameFormat, target: FrameFormat
 ) -> EngineSettings:
-    """The engine on Vulkan's device `number`. Conversions need the host's memory, the network the device's, which may be the same."""
+    """The engine on Vulkan's device `number`. Conversions need the host's memory, the network the device's: often the same."""
     shared = ncnn_vulkan.kind_of(number) in ncnn_vulkan.SHARED
     beside = replace(spec, bytes_per_pixel=ncnn_vulkan.bytes_per_pixel(spec) if shared else 0)
     engine = resolve_engine(replace(config, device="cpu", precision="fp32"), beside, source, target)

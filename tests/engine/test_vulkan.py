@@ -99,6 +99,11 @@ def test_unknown_networks_are_refused() -> None:
         build(Bicubic(), "vulkan", "fp32", 1)
 
 
+BLIND = """
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "ncnn" else find(name, package)
+"""
 WITHOUT = """
 from vsr.engine.precision import resolve_device
 from vsr.errors import DeviceError
@@ -120,7 +125,7 @@ def test_without_a_driver_one_line_says_so() -> None:
 
 
 def test_without_ncnn_one_line_says_so() -> None:
-    code = f"import sys, importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'ncnn' else f(n, *a)\n{WITHOUT}"
+    code = BLIND + WITHOUT
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout.strip() == "--device vulkan:1: needs PyPI's ncnn; run: pip install 'vsr[ncnn]'"
 
@@ -129,9 +134,8 @@ def test_the_tile_follows_the_devices_memory() -> None:
     spec = small_rrdb().spec
     spec = replace(spec, bytes_per_pixel=14_600, parameters=1_000_000)
     assert choose_tile(spec, 100, 100, "fp32", 8 << 30) is None
-    sides = [
-        choose_tile(spec, 4000, 4000, precision, budget << 30) for budget, precision in ((2, "fp32"), (2, "fp16"), (4, "fp16"))
-    ]
+    wishes: list[tuple[int, Precision]] = [(2 << 30, "fp32"), (2 << 30, "fp16"), (4 << 30, "fp16")]
+    sides = [choose_tile(spec, 4000, 4000, precision, budget) for budget, precision in wishes]
     assert all(side is not None and side % 16 == 0 for side in sides)
     assert sides == sorted(sides, key=lambda side: side or 0)
     assert len(set(sides)) == 3

@@ -67,7 +67,8 @@ class NcnnNetwork(ExactCpuNetwork):
         """
         import ncnn
 
-        return extract(self._net, self.spec, frame, ncnn.Mat(frame.contiguous().numpy()))
+        pixels = frame.contiguous().numpy()  # a name of its own: `ncnn.Mat` borrows, and keeps nothing alive
+        return extract(self._net, self.spec, frame, ncnn.Mat(pixels))
 
 
 def installed() -> bool:

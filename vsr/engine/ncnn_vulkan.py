@@ -1,8 +1,8 @@
 """Our networks on any card with a Vulkan driver, by PyPI's `ncnn` (extra "ncnn"): what `--device vulkan` means.
 
-The network alone runs there; its input and output, and all conversions, are torch's on the CPU in float32. fp32 is exact (at least
-100 dB to torch); fp16 stores in 16 bits and computes in 32: 64 dB to fp32 on photos with esrgan-anime, where arithmetic in fp16
-leaves 52.
+The network alone runs there; its input and output, and all conversions, are torch's on the CPU in float32. fp32 is exact (at
+least 100 dB to torch); fp16 stores in 16 bits and computes in 32: at least 64 dB to fp32 on photos, where arithmetic in fp16 leaves
+52 (esrgan-anime).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class VulkanNetwork(ExactCpuNetwork):
 
         # A copy in which channels begin at multiples of 16 bytes: the upload takes that for granted, and in a borrowed array of
         # 25x39 they do not, which gives noise.
-        source = ncnn.Mat(frame.contiguous().numpy()).clone()
+        pixels = frame.contiguous().numpy()  # a name of its own: `ncnn.Mat` borrows, and keeps nothing alive
+        source = ncnn.Mat(pixels).clone()
         try:
             return extract(self._net, self.spec, frame, source)
         except MemoryError:
@@ -148,7 +149,7 @@ def knows(generator: Generator) -> bool:
 
 
 def build(generator: Generator, name: str, precision: Precision, threads: int) -> VulkanNetwork:
-    """`generator`, with the weights that it has in memory, on the device `name` ("vulkan:0"); `threads` for what ncnn does beside.
+    """`generator`, with the weights that it has in memory, on the device `name`; `threads` for what ncnn does beside it.
 
     Raises DeviceError when the device is not here, ModelError for a network that is not known (`knows`).
     """

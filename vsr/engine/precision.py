@@ -32,7 +32,9 @@ def resolve_device(name: str) -> torch.device:
     """The device that `--device NAME` means; "auto" is the best of cuda, xpu, mps, cpu, and "cuda" is "cuda:0".
 
     A Vulkan device is ncnn's, not torch's: what torch does beside it, it does on the CPU. "auto" never means one, since a driver
-    may be software, twenty times slower than the CPU's own way. Raises DeviceError, naming what there is, when there is no such device here.
+    may be software, twenty times slower than the CPU's own way.
+
+    Raises DeviceError, naming what there is, when there is no such device here.
     """
     if is_vulkan(name):
         number_of(name)
