@@ -1,8 +1,8 @@
 """Our networks on any card with a Vulkan driver, by PyPI's `ncnn` (extra "ncnn"): what `--device vulkan` means.
 
 The network alone runs there; its input and output, and all conversions, are torch's on the CPU in float32. fp32 is exact (at
-least 100 dB to torch); fp16 stores in 16 bits and computes in 32: at least 64 dB to fp32 on photos, where arithmetic in fp16 leaves
-52 (esrgan-anime).
+least 100 dB to torch); fp16 stores in 16 bits and computes in 32: at least 64 dB to fp32 on photos. Arithmetic in fp16 would
+leave 52 (esrgan-anime).
 """
 
 from __future__ import annotations
