@@ -38,7 +38,7 @@ OWNERS = {
     "av": ("media",), "decord": ("media",), "ffmpeg": ("media",), "PIL": ("media",),
     "click": ("cli",), "tqdm": ("cli",),
     "threading": ("engine/prefetch",), "queue": ("engine/prefetch",),
-    "ncnn": ("engine/ncnn_cpu",), "spandrel": ("models",), "safetensors": ("models", "train"),
+    "ncnn": ("engine/ncnn_cpu", "engine/ncnn_vulkan"), "spandrel": ("models",), "safetensors": ("models", "train"),
     "multiprocessing": ("jobs",), "ray": ("jobs",), "http.server": ("bench/rate",),
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

@@ -9,14 +9,15 @@ from torch import Tensor
 
 from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
+from vsr.engine import ncnn_vulkan
 from vsr.engine.memory import budget_bytes, choose_batch, choose_tile, frame_bytes
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
-from vsr.engine.race import fastest_exact, fastest_form, worth_rounding
+from vsr.engine.race import EXACT, GATE, apart, fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
 from vsr.engine.runners import knows, memory_of
-from vsr.errors import ConfigError, VsrError
+from vsr.errors import ConfigError, DeviceError, VsrError
 from vsr.frames import FrameBatch, FrameFormat
-from vsr.models.spec import Generator, ModelSpec
+from vsr.models.spec import Generator, ModelSpec, Precision
 
 TFLOPS_OF_A_CORE = 0.1  # in fp32, roughly
 WORTH_A_RACE = 20.0  # seconds of work from which on it pays to ask what is faster ...
@@ -57,6 +58,8 @@ def choose_engine(
     a GPU the network's forms are. Raises ConfigError for a wish that cannot be.
     """
     spec = generator.spec
+    if ncnn_vulkan.is_vulkan(config.device):
+        return vulkan_engine(config, generator, source, target, sample)
     if config.backend != "auto" and config.backend != "torch":
         return exact_engine(config, config.backend, generator, source, target, at_once), ()
     engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
@@ -84,9 +87,9 @@ def choose_engine(
 
 def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target: FrameFormat, at_once: int) -> EngineSettings:
     """The engine with as many workers as threads, as far as there are frames for them and memory for these frames."""
-    if engine.device != "cpu" or spec.context or engine.tile is not None:
+    if engine.device != "cpu" or spec.context:
         return engine
-    need = frame_bytes(spec, source, target, engine.precision, 1, None, engine.halo)
+    need = frame_bytes(spec, source, target, engine.precision, 1, engine.tile, engine.halo)
     most = min(engine.threads, at_once, engine.memory // need)
     # of two numbers that leave the same threads idle, the larger
     workers = max(range(1, max(1, most) + 1), key=lambda count: (count * (engine.threads // count), count))
@@ -115,6 +118,55 @@ def exact_engine(
         tile = choose_tile(replace(spec, bytes_per_pixel=per_pixel), source, target, "fp32", 1, budget)
         engine = replace(engine, tile=tile, halo=spec.halo_px if tile else 0)
     return replace(engine, backend=backend)
+
+
+def vulkan_engine(
+    config: UpscaleConfig, generator: Generator, source: FrameFormat, target: FrameFormat, sample: FrameBatch | None
+) -> tuple[EngineSettings, tuple[str, ...]]:
+    """The engine with ncnn on a Vulkan device, in fp16 where nobody says otherwise, and what the user should know.
+
+    A part of the sample is computed there and on the CPU: drivers are known to give wrong pictures and no error. Raises
+    ConfigError for a wish that cannot be, DeviceError for a device that is not there or computes something else.
+    """
+    spec, asked = generator.spec, f"--device {config.device}"
+    number = ncnn_vulkan.number_of(config.device)
+    if config.backend not in ("auto", "ncnn"):
+        raise ConfigError(f"--backend {config.backend}: {asked} computes with ncnn; leave the option out")
+    if config.precision not in ("auto", "fp32", "fp16"):
+        raise ConfigError(f"--precision {config.precision}: {asked} computes in fp32 and fp16")
+    if not ncnn_vulkan.knows(generator):
+        raise ConfigError(f"{asked}: ncnn does not know the network of {config.model}; choose another device")
+    precision: Precision = "fp32" if config.precision == "fp32" or "fp16" not in spec.precisions else "fp16"
+    engine = vulkan_settings(config, number, precision, spec, source, target)
+    notes: tuple[str, ...] = ()
+    if ncnn_vulkan.kind_of(number) == ncnn_vulkan.SOFTWARE:
+        notes = (f"{asked}: {ncnn_vulkan.present()[number]} is software; --device cpu is many times faster",)
+    if sample is None:
+        return engine, notes
+    picture = busiest(sample, TRIAL_SIDE)
+    if precision == "fp16" and config.precision == "auto" and (decibels := apart(generator, picture, engine)) < GATE:
+        notes += (f"computing in float32: fp16 is {decibels:.1f} dB from it on this picture, less than {GATE:.0f}",)
+        engine = vulkan_settings(config, number, "fp32", spec, source, target)
+    if engine.precision == "fp32" and (decibels := apart(generator, picture, engine)) < EXACT:
+        raise DeviceError(f"{asked}: its pictures are wrong, {decibels:.1f} dB from the CPU's; update its driver, or use another")
+    return engine, notes
+
+
+def vulkan_settings(
+    config: UpscaleConfig, number: int, precision: Precision, spec: ModelSpec, source: FrameFormat, target: FrameFormat
+) -> EngineSettings:
+    """The engine on Vulkan's device `number`. Conversions need the host's memory, the network the device's: often the same."""
+    shared = ncnn_vulkan.kind_of(number) in ncnn_vulkan.SHARED
+    beside = replace(spec, bytes_per_pixel=ncnn_vulkan.bytes_per_pixel(spec) if shared else 0)
+    engine = resolve_engine(replace(config, device="cpu", precision="fp32"), beside, source, target)
+    tile = engine.tile
+    if config.tile is None:
+        there = ncnn_vulkan.choose_tile(spec, source.height, source.width, precision, ncnn_vulkan.budget_bytes(number))
+        tile = min((side for side in (tile, there) if side is not None), default=None)
+    halo = spec.halo_px if tile else 0
+    # no bound for a retry in fp32: the device's memory and the host's are two, and what does not fit backs off
+    device = f"{ncnn_vulkan.KIND}:{number}"
+    return replace(engine, device=device, precision=precision, backend="ncnn", tile=tile, halo=halo, memory=0)
 
 
 def raced(

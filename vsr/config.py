@@ -16,8 +16,8 @@ Backend = Literal["torch", "winograd", "ncnn"]
 class EngineSettings:
     """How the engine runs, fully resolved: everything here can change pixels or memory, so it is journaled.
 
-    device      "cpu", "cuda", "cuda:1", "mps", "xpu", ...
-    backend     what computes the network: "torch", or on a CPU in fp32 "winograd" or "ncnn"
+    device      "cpu", "cuda", "cuda:1", "mps", "xpu", "vulkan:0", ...
+    backend     what computes the network: "torch", or on a CPU in fp32 "winograd" or "ncnn"; with Vulkan always "ncnn"
     precision   of the network; colour conversion and resizing are always float32
     batch       frames the network sees at once
     tile        side of the square input tiles in pixels without halo; None = whole frames

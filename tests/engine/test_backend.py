@@ -81,7 +81,8 @@ def test_what_was_asked_for_is_not_tried(tmp_path: Path) -> None:
     config = wish(tmp_path, precision="bf16")
     sample = sample_frame(config.source, draft_job(config).info)
     assert sample is not None
-    assert chosen(config, 12, sample) == (chosen(config, 12)[0], ())
+    tried, notes = chosen(config, 12, sample)
+    assert (tried.precision, notes) == ("bf16", ())
     engine, notes = chosen(replace(config, precision="auto"), 12, sample)
     assert engine.precision == "bf16" or "float32" in " ".join(notes) or not has_bf16(Path("/proc/cpuinfo").read_text())
 

@@ -20,6 +20,7 @@ from vsr.bench.ceiling import matmul_tflops
 from vsr.color import planes_to_rgb, rgb_to_planes
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.engine.crew import Crew
+from vsr.engine.ncnn_vulkan import is_vulkan
 from vsr.engine.network import Network
 from vsr.engine.precision import resolve_device
 from vsr.engine.prefetch import prefetch
@@ -117,20 +118,21 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
     fps, whole = workers * count / seconds["model"], count / wall
     busy = {name: spent / wall / (workers if name == "model" else 1) for name, spent in seconds.items()}
     spec, source = draft.generator.spec, plan.info.format
-    ceiling = matmul_tflops(device, plan.engine.precision, plan.engine.threads)
+    foreign = is_vulkan(plan.engine.device)  # torch has no matrix products there
+    ceiling = 0.0 if foreign else matmul_tflops(device, plan.engine.precision, plan.engine.threads)
     work = spec.mflop_per_pixel * source.width * source.height / 1e6  # 10^12 operations a frame
     return SpeedReport(
         model=spec.name,
         size=(source.width, source.height),
         frames=count,
-        device=_name(device),
+        device=plan.engine.device if foreign else _name(device),
         precision=plan.engine.precision,
         backend=plan.engine.backend,
         threads=plan.engine.threads,
         workers=workers,
         fps_model=fps,
         fps_end_to_end=whole,
-        mfu=work * fps / ceiling,
+        mfu=work * fps / ceiling if ceiling else 0.0,
         ceiling_tflops=ceiling,
         stages_ms={name: 1e3 * spent / count for name, spent in seconds.items()},
         inside_ms=_inside(draft, plan),

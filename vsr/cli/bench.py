@@ -59,11 +59,11 @@ def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, 
     require_writable(target)
     report = bench_speed(replace(config, source=config.source or bundled_clip()), size, frames)
     device_memory = f", {report.device_bytes / 1e9:.2f} GB of the device's" if report.device_bytes else ""
+    share = f"{report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that matrix products reach here"
     rows = {
         "model": f"{report.model}, {report.size[0]}x{report.size[1]}, {report.frames} frames",
         "on": f"{report.device}, {report.backend}, {report.precision}, {report.threads} threads, {report.workers} frames at once",
-        "network": f"{report.fps_model:.2f} frames a second, {report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that "
-        "matrix products reach here",
+        "network": f"{report.fps_model:.2f} frames a second{f', {share}' if report.ceiling_tflops else ''}",
         "whole chain": f"{report.fps_end_to_end:.2f} frames a second",
         "ms a frame": ", ".join(f"{name} {ms:.1f}" for name, ms in report.stages_ms.items()) + " (they overlap)",
         "inside model": ", ".join(f"{name} {ms:.1f}" for name, ms in report.inside_ms.items()) + " (a separate pass)",

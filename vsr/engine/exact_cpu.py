@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExactCpuNetwork:
-    """A single-frame `Generator` that lives on the CPU, in float32, in a layout of its own; for one thread at a time.
+    """A single-frame `Generator` that takes and gives float32 on the CPU, in a layout of its own; for one thread at a time.
 
     `engine` is its name for people. Subclasses say how one frame is enlarged.
     """

@@ -22,11 +22,12 @@ from vsr.engine.ncnn_graph import INPUT, OUTPUT, Array, Graph, draw
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, ModelSpec
 
-# Everything that would round: we promise float32. Vulkan is another device, and int8 another network.
-_OFF = (
+# Everything that would round: we promise float32. Vulkan is another device (`vsr.engine.ncnn_vulkan`), and int8 another network.
+ROUNDING = (
     "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
-    "use_int8_inference", "use_int8_packed", "use_int8_storage", "use_int8_arithmetic", "use_vulkan_compute",
+    "use_int8_inference", "use_int8_packed", "use_int8_storage", "use_int8_arithmetic",
 )  # fmt: skip
+_OFF = (*ROUNDING, "use_vulkan_compute")
 _ON = ("lightmode", "use_winograd_convolution", "use_sgemm_convolution", "use_packing_layout")
 # A free block serves requests down to half its size. ncnn's default, any size, wastes so much that a 4x RRDBNet peaks at 70 kB
 # per input pixel instead of 53; nearer to 1 it finds fewer blocks (57).
@@ -54,38 +55,20 @@ class NcnnNetwork(ExactCpuNetwork):
         for pool in self._pools:
             pool.set_size_compare_ratio(POOL_RATIO)
         option = self._net.opt
-        for name, value in (*((n, False) for n in _OFF), *((n, True) for n in _ON)):
-            if hasattr(option, name):  # later releases have names that earlier ones lack
-                setattr(option, name, value)
+        set_options(option, off=_OFF, on=_ON)
         option.num_threads = threads
         option.blob_allocator, option.workspace_allocator = self._pools
-        if self._net.load_param_mem(graph.param()) != 0:
-            raise ModelError(f"{spec.name}: ncnn {ncnn.__version__} does not take the graph; run: pip install --upgrade ncnn")
-        if self._net.load_model(_reader(graph.weights)) != 0:
-            raise ModelError(f"{spec.name}: ncnn {ncnn.__version__} does not take the weights; run: pip install --upgrade ncnn")
+        load_graph(self._net, graph, spec)
 
     def enlarge(self, frame: Tensor) -> Tensor:
-        """(3, H, W) -> (3, H*scale, W*scale). Raises MemoryError when there is not enough, ModelError when ncnn fails."""
-        channels, height, width = frame.shape
-        scale = self.spec.scale or 1
-        out = frame.new_empty((channels, height * scale, width * scale))
-        self._run(frame.contiguous().numpy(), out.numpy())
-        return out
+        """(3, H, W) -> (3, H*scale, W*scale). Raises MemoryError when there is not enough, ModelError when ncnn fails.
 
-    def _run(self, frame: np.ndarray[Any, np.dtype[np.float32]], image: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        """(3, H, W) -> (3, H*scale, W*scale). ncnn reads `frame` where it lies; its own result has padding between channels, and
-        belongs to the pool, so it is copied once."""
+        ncnn reads the frame where it lies.
+        """
         import ncnn
 
-        with self._net.create_extractor() as extractor:
-            code = extractor.input(INPUT, ncnn.Mat(frame))
-            if code == 0:
-                code, result = extractor.extract(OUTPUT)
-            if code == OUT_OF_MEMORY:
-                raise MemoryError(f"{self.spec.name}: out of memory in ncnn on {frame.shape[2]}x{frame.shape[1]} pixels")
-            if code != 0 or (made := np.asarray(result)).shape != image.shape:
-                raise ModelError(f"{self.spec.name}: ncnn failed on {frame.shape[2]}x{frame.shape[1]} pixels (code {code})")
-            image[...] = made
+        pixels = frame.contiguous().numpy()  # a name of its own: `ncnn.Mat` borrows, and keeps nothing alive
+        return extract(self._net, self.spec, frame, ncnn.Mat(pixels))
 
 
 def installed() -> bool:
@@ -122,6 +105,43 @@ def bytes_per_pixel(spec: ModelSpec) -> int:
     if spec.architecture not in BYTES_PER_PIXEL:
         return 0
     return math.ceil(BYTES_PER_PIXEL[spec.architecture] * spec.bytes_per_pixel / known[spec.architecture])
+
+
+def set_options(option: Any, *, off: Sequence[str], on: Sequence[str]) -> None:
+    """Switch ncnn's options, as far as the release knows them: later ones have names that earlier ones lack."""
+    for name, value in (*((n, False) for n in off), *((n, True) for n in on)):
+        if hasattr(option, name):
+            setattr(option, name, value)
+
+
+def load_graph(net: Any, graph: Graph, spec: ModelSpec) -> None:
+    """Give a `ncnn.Net` its layers and weights. Raises ModelError when ncnn does not take them."""
+    import ncnn
+
+    if net.load_param_mem(graph.param()) != 0:
+        raise ModelError(f"{spec.name}: ncnn {ncnn.__version__} does not take the graph; run: pip install --upgrade ncnn")
+    if net.load_model(_reader(graph.weights)) != 0:
+        raise ModelError(f"{spec.name}: ncnn {ncnn.__version__} does not take the weights; run: pip install --upgrade ncnn")
+
+
+def extract(net: Any, spec: ModelSpec, frame: Tensor, source: Any) -> Tensor:
+    """(3, H, W), and the same as `ncnn.Mat` -> (3, H*scale, W*scale). ncnn's own result has padding between channels and belongs
+    to a pool, so it is copied once.
+
+    Raises MemoryError when there is not enough, ModelError when ncnn fails.
+    """
+    channels, height, width = frame.shape
+    out = frame.new_empty((channels, height * (spec.scale or 1), width * (spec.scale or 1)))
+    with net.create_extractor() as extractor:
+        code = extractor.input(INPUT, source)
+        if code == 0:
+            code, result = extractor.extract(OUTPUT)
+        if code == OUT_OF_MEMORY:
+            raise MemoryError(f"{spec.name}: out of memory in ncnn on {width}x{height} pixels")
+        if code != 0 or (made := np.asarray(result)).shape != tuple(out.shape):
+            raise ModelError(f"{spec.name}: ncnn failed on {width}x{height} pixels (code {code})")
+        out.numpy()[...] = made
+    return out
 
 
 def _reader(weights: Sequence[Array]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from vsr.engine.memory import cgroup_folders, read_text
+from vsr.engine.ncnn_vulkan import is_vulkan, number_of
 from vsr.errors import ConfigError, DeviceError
 from vsr.models.spec import ModelSpec, Precision
 
@@ -30,8 +31,14 @@ def present_devices() -> tuple[str, ...]:
 def resolve_device(name: str) -> torch.device:
     """The device that `--device NAME` means; "auto" is the best of cuda, xpu, mps, cpu, and "cuda" is "cuda:0".
 
+    A Vulkan device is ncnn's, not torch's: what torch does beside it, it does on the CPU. "auto" never means one, since a driver
+    may be software, twenty times slower than the CPU's own way.
+
     Raises DeviceError, naming what there is, when there is no such device here.
     """
+    if is_vulkan(name):
+        number_of(name)
+        return torch.device("cpu")
     present = present_devices()
     if name == "auto":
         return torch.device(present[0])

@@ -86,12 +86,20 @@ def worth_rounding(generator: Generator, picture: Tensor, precision: Precision, 
     runners = {name: runner(generator, device, name, settings) for name in ("fp32", precision)}
     with torch.inference_mode(), _threads(threads):
         made = {name: run(picture).clamp(0, 1) for name, run in runners.items()}
-        apart = psnr(made[precision], made["fp32"])
-        if apart < GATE:
-            return f"{precision} is {apart:.1f} dB from float32 on this picture, less than {GATE:.0f}"
+        distance = psnr(made[precision], made["fp32"])
+        if distance < GATE:
+            return f"{precision} is {distance:.1f} dB from float32 on this picture, less than {GATE:.0f}"
         times = {name: _timed(lambda run=run: run(picture), device) for name, run in runners.items()}  # type: ignore[misc]
     ratio = times["fp32"] / times[precision]
     return "" if ratio > 1 else f"{precision} is not faster than float32 on this CPU ({ratio:.2f} times)"
+
+
+def apart(generator: Generator, picture: Tensor, settings: EngineSettings) -> float:
+    """dB between what these settings make of `picture` (1, 3, H, W), RGB 0..1, on the CPU's side, and torch's float32 there."""
+    device, ways = torch.device("cpu"), (settings, EngineSettings(threads=settings.threads))
+    with torch.inference_mode(), _threads(settings.threads):
+        made, truth = (runner(generator, device, way.precision, way)(picture).clamp(0, 1) for way in ways)
+    return psnr(made, truth)
 
 
 def fastest_form(generator: Generator, pictures: Tensor, device: torch.device, precision: Precision, *, compiled: bool) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vsr.config import Backend, EngineSettings
-from vsr.engine import ncnn_cpu, winograd_nets
+from vsr.engine import ncnn_cpu, ncnn_vulkan, winograd_nets
 from vsr.engine.exact_cpu import ExactCpuNetwork
 from vsr.engine.precision import DTYPES
 from vsr.engine.rrdb_forms import FORMS, PLAIN, RrdbForm
@@ -35,8 +35,10 @@ def runner(generator: Generator, device: torch.device, precision: Precision, set
     """`generator` on `device` in `precision`, by the backend and in the form of `settings`.
 
     Float32 by one of `EXACT_CPU` is meant for float32 alone: other precisions are torch's. Raises ModelError when the backend
-    of a job that was begun is not here now.
+    of a job that was begun is not here now, DeviceError for its Vulkan device.
     """
+    if ncnn_vulkan.is_vulkan(settings.device):
+        return _runs(ncnn_vulkan.build(generator, settings.device, precision, settings.threads))
     if settings.backend != "torch" and precision == "fp32":
         net = exact(generator, settings.backend, settings.threads)
         if net is None:
@@ -44,7 +46,7 @@ def runner(generator: Generator, device: torch.device, precision: Precision, set
                 f"model {generator.spec.name}: this job was begun with {settings.backend}, which is not here now"
                 + ("; run: pip install ncnn" if settings.backend == "ncnn" else "")
             )
-        return lambda frames: net.reconstruct(net.features(frames)[:, None])
+        return _runs(net)
     form = settings.form.removesuffix(COMPILED)
     if type(generator) is RRDBNet and (precision == "bf16" or form):
         run: Runner = RrdbForm(generator, device, DTYPES[precision], form or PLAIN)
@@ -57,6 +59,10 @@ def _compiled(run: Runner) -> Runner:
     # Never with `freezing`, which in bf16 gave pictures 19 dB from the right one (RRDB of 6 blocks, a CPU).
     made: Runner = torch.compile(run, dynamic=False)
     return made
+
+
+def _runs(net: ExactCpuNetwork) -> Runner:
+    return lambda frames: net.reconstruct(net.features(frames)[:, None])
 
 
 def _plain(generator: Generator, device: torch.device, dtype: torch.dtype) -> Runner:

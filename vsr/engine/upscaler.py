@@ -181,7 +181,7 @@ class Upscaler:
             return [tensor.cpu().numpy() for tensor in saved]
 
     def _better_precisions(self) -> Iterator[Precision]:
-        if self.settings.precision == "fp16" and "bf16" in self._conversion.spec.precisions:
+        if self.settings.precision == "fp16" and "bf16" in self._conversion.spec.precisions and self.settings.backend == "torch":
             yield "bf16"
         if self.settings.precision != "fp32":
             yield "fp32"
