@@ -202,13 +202,8 @@ class Run:
 
     def _engine_notes(self) -> list[str]:
         """What the engine had to do since it was asked last."""
-        before, now = self.noted, self.upscaler.report
-        self.noted = now
-        return engine_notes(
-            EngineReport(
-                now.back_offs[len(before.back_offs) :], now.retries[len(before.retries) :], now.bicubic[len(before.bicubic) :]
-            )
-        )
+        before, self.noted = self.noted, self.upscaler.report
+        return engine_notes(self.noted.since(before))
 
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan

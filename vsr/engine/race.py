@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vsr.config import Backend, EngineSettings
+from vsr.engine.network import reflect
 from vsr.engine.runners import EXACT_CPU, Runner, forms_of, knows, runner
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, ModelSpec, Precision
@@ -83,6 +84,7 @@ def worth_rounding(generator: Generator, picture: Tensor, precision: Precision, 
     from it on `picture` (1, 3, H, W), RGB 0..1.
     """
     device, settings = torch.device("cpu"), EngineSettings(threads=threads)
+    picture = _padded(picture, generator.spec)
     runners = {name: runner(generator, device, name, settings) for name in ("fp32", precision)}
     with torch.inference_mode(), _threads(threads):
         made = {name: run(picture).clamp(0, 1) for name, run in runners.items()}
@@ -104,7 +106,7 @@ def fastest_form(generator: Generator, picture: Tensor, device: torch.device, pr
         return ""
     runners = {form: runner(generator, device, precision, EngineSettings(str(device), form=form)) for form in forms}
     with torch.inference_mode():
-        frames = picture.to(device)
+        frames = _padded(picture, generator.spec).to(device)
         truth = runners[forms[0]](frames)
         right = {form: run for form, run in runners.items() if psnr(run(frames), truth) >= GATE}
         times = _race(right, frames, ROUNDS)
@@ -141,6 +143,11 @@ def _timed(call: Callable[[], Tensor], device: torch.device) -> float:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return perf_counter() - began
+
+
+def _padded(picture: Tensor, spec: ModelSpec) -> Tensor:
+    """As the engine pads: to what the network takes."""
+    return reflect(picture, *(_multiple(size, spec) for size in picture.shape[-2:]))
 
 
 def _multiple(size: int, spec: ModelSpec) -> int:

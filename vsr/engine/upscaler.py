@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from vsr.engine.ring import Ring, join
 from vsr.errors import ConfigError, MediaError
 from vsr.frames import FrameBatch, FrameFormat, Plane
 from vsr.models.spec import Generator, Precision
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,19 @@ class EngineReport:
     back_offs: tuple[BackOff, ...] = ()
     retries: tuple[Retry, ...] = ()
     bicubic: tuple[int, ...] = ()
+
+    def since(self, before: EngineReport) -> EngineReport:
+        """What was not there in an earlier report. Not what stands behind it: workers come to their frames in any order."""
+        return EngineReport(
+            _not_in(self.back_offs, before.back_offs),
+            _not_in(self.retries, before.retries),
+            _not_in(self.bicubic, before.bicubic),
+        )
+
+
+def _not_in(now: Sequence[T], before: Sequence[T]) -> tuple[T, ...]:
+    known = frozenset(before)
+    return tuple(it for it in now if it not in known)
 
 
 def engine_notes(report: EngineReport) -> list[str]:
