@@ -25,7 +25,6 @@ from vsr.errors import ConfigError, MediaError
 from vsr.frames import FrameBatch, FrameFormat, Plane
 from vsr.models.spec import Generator, Precision
 
-
 T = TypeVar("T")
 
 
