@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from vsr.models.spec import Generator
 from vsr.plan import Plan
 
 SAMPLE_SIDE = 96
+FLAT = 0.01  # of the peak: a frame whose first plane varies less shows nothing
 
 
 def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> FrameBatch | None:
@@ -22,6 +24,22 @@ def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> Fram
             return next(iter(reader), None)
     except VsrError:
         return None
+
+
+def telling_frame(source: str, info: VideoInfo, entries: Iterable[int | None]) -> FrameBatch | None:
+    """The first of the frames at `entries` that can be read and shows something: on a black one every precision is perfect.
+
+    None shows anything: one of them. None can be read: None.
+    """
+    flat = None
+    for entry in dict.fromkeys(entries):
+        sample = sample_frame(source, info, entry)
+        if sample is None:
+            continue
+        if float(sample.planes[0].std()) > FLAT * (1 << sample.format.layout.bits):
+            return sample
+        flat = sample
+    return flat
 
 
 def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:
