@@ -90,7 +90,7 @@ def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target:
     if engine.device != "cpu" or spec.context:
         return engine
     need = frame_bytes(spec, source, target, engine.precision, 1, engine.tile, engine.halo)
-    most = min(engine.threads, at_once, engine.memory // need)
+    most = min(engine.threads, at_once // engine.batch, engine.memory // need)
     # of two numbers that leave the same threads idle, the larger
     workers = max(range(1, max(1, most) + 1), key=lambda count: (count * (engine.threads // count), count))
     return replace(engine, workers=workers)

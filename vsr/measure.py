@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from vsr.models.spec import Generator
 from vsr.plan import Plan
 
 SAMPLE_SIDE = 96
+FLAT = 0.01  # of the peak: a frame whose first plane varies less shows nothing
 
 
 def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> FrameBatch | None:
@@ -24,9 +26,25 @@ def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> Fram
         return None
 
 
+def telling_frame(source: str, info: VideoInfo, entries: Iterable[int | None]) -> FrameBatch | None:
+    """The first of the frames at `entries` that can be read and shows something: on a black one every precision is perfect.
+
+    None shows anything: one of them. None can be read: None.
+    """
+    flat = None
+    for entry in dict.fromkeys(entries):
+        sample = sample_frame(source, info, entry)
+        if sample is None:
+            continue
+        if float(sample.planes[0].std()) > FLAT * (1 << sample.format.layout.bits):
+            return sample
+        flat = sample
+    return flat
+
+
 def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:
     """Frames a second of the network and its colour conversion alone, from a crop of the sample of at most 96x96 pixels, scaled
-    by area."""
+    by area, and of all workers, from one."""
     whole, target = plan.info.format, plan.target
     side = min(SAMPLE_SIDE, whole.width, whole.height)
     side -= side % 4 if side > 4 else 0
@@ -34,9 +52,10 @@ def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:
     crop = replace(whole, width=side, height=side)
     grown = replace(target, width=max(1, round(side * scale)), height=max(1, round(side * scale)))
     planes = tuple(plane[:, :h, :w] for plane, (h, w) in zip(sample.planes, crop.plane_shapes, strict=True))
-    upscaler = Upscaler(generator, crop, grown, plan.engine)
+    workers = plan.engine.workers
+    upscaler = Upscaler(generator, crop, grown, replace(plan.engine, threads=plan.engine.threads // workers, workers=1))
     small = sample.with_planes(crop, planes)
     upscaler.up(small)  # the first pass pays for what is set up once
     began = perf_counter()
     upscaler.up(small)
-    return side**2 / (whole.width * whole.height) / (perf_counter() - began)
+    return workers * side**2 / (whole.width * whole.height) / (perf_counter() - began)

@@ -203,9 +203,8 @@ class Run:
 
     def _engine_notes(self) -> list[str]:
         """What the engine had to do since it was asked last."""
-        before, now = self.noted, self.upscaler.report
-        self.noted = now
-        return engine_notes(now.since(before))
+        before, self.noted = self.noted, self.upscaler.report
+        return engine_notes(self.noted.since(before))
 
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan

@@ -17,7 +17,7 @@ from vsr.errors import ConfigError, UsageError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
 from vsr.losses import container_warnings, ignored_options, picture_warnings, size_warnings, stream_warnings
-from vsr.measure import model_fps, sample_frame
+from vsr.measure import model_fps, telling_frame
 from vsr.media.convert import rehearse
 from vsr.media.decode import trimmed
 from vsr.media.encode import Y4M
@@ -37,6 +37,7 @@ from vsr.plan import Encoding, Plan, Segment, StreamPlan
 from vsr.segments import SHORTEST_SECONDS, auto_seconds
 
 FRAMES_EACH = 4  # of a film shorter than so many frames for each worker, some would be idle for long
+TOLD_AT = (2, 1, 3, 0)  # quarters of the film in which a frame is looked for to try the engine on
 FRAMES_UNKNOWN = 1 << 20  # of a pipe
 
 
@@ -151,7 +152,7 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
     pts = index.between(start, stop)
     if not pts:
         raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
-    sample = sample_frame(draft.source, info, index.entry_before(pts[len(pts) // 2]))
+    sample = telling_frame(draft.source, info, (index.entry_before(pts[len(pts) * at // 4]) for at in TOLD_AT))
     engine, notes = choose_engine(
         draft.config, draft.generator, info.format, plan.target, sample, len(pts), len(pts) // FRAMES_EACH
     )

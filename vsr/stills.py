@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from vsr.choose_engine import choose_engine
-from vsr.config import UpscaleConfig
+from vsr.config import EngineSettings, UpscaleConfig
 from vsr.engine.upscaler import Upscaler, engine_notes
 from vsr.errors import ConfigError, ModelError, UsageError, VsrError
 from vsr.frames import FrameFormat
@@ -18,6 +18,8 @@ from vsr.models.spec import Generator
 from vsr.models.weights import load
 from vsr.names import default_output, model_label, require_free, size_label, target_size
 from vsr.report import ImageResult, OnProgress, Progress, Report
+
+MUCH_MORE = 4  # times as many pixels: asked again about ten times at most, and at most for a third more in all
 
 
 def is_still(config: UpscaleConfig) -> bool:
@@ -65,6 +67,7 @@ class _Batch:
             raise ConfigError(f"{existing[0]}: exists already; add --overwrite to replace it, or choose another place with -o")
         self.config, self.targets, self.on_progress = config, targets, on_progress
         self.report = Report(output, warnings=notes)
+        self.tried, self.tried_pixels = config, 0
         self.generators: dict[float, Generator] = {}
         self.upscaler: Upscaler | None = None  # of the last image, for the next of the same size
         self.error: VsrError | None = None
@@ -97,15 +100,26 @@ class _Batch:
         grown = replace(format, width=width, height=height)
         generator = self._generator(max(width / format.width, height / format.height))
         if self.upscaler is None or (self.upscaler.source, self.upscaler.target) != (format, grown):
-            engine, tried = choose_engine(self.config, generator, format, grown, image.batch, len(self.targets))
+            engine, tried = self._engine(generator, image, grown)
             self.report.warnings += tried
-            self.config = replace(self.config, precision=engine.precision)  # tried once for all images
             self.upscaler = Upscaler(generator, format, grown, engine)
         before = self.upscaler.report
         made: StillImage = image.with_batch(self.upscaler.up(image.batch))
         notes = [*image.warnings, *engine_notes(self.upscaler.report.since(before)), *write_image(target, made)]
         self.report.warnings += [f"{target.name}: {text}" for text in notes]
         return grown
+
+    def _engine(self, generator: Generator, image: StillImage, grown: FrameFormat) -> tuple[EngineSettings, tuple[str, ...]]:
+        """The engine for this image. What is found by trying holds for all, until an image shows much more than those before:
+        one of a few pixels says nothing about speed or rounding.
+        """
+        format = image.batch.format
+        pixels = format.width * format.height
+        if pixels >= MUCH_MORE * self.tried_pixels:
+            self.tried, self.tried_pixels = self.config, pixels
+        engine, notes = choose_engine(self.tried, generator, format, grown, image.batch, len(self.targets))
+        self.tried = replace(self.tried, precision=engine.precision, backend=engine.backend)
+        return engine, notes
 
     def _generator(self, scale: float) -> Generator:
         if scale not in self.generators:

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.test_upscaler import YUV, Greedy, Overflowing, TwoConvs, assert_same, film, format_of
 from vsr.choose_engine import crewed
 from vsr.config import EngineSettings
+from vsr.engine.conversion import BackOff
 from vsr.engine.crew import Crew
 from vsr.engine.prefetch import deal
 from vsr.engine.reuse import EXACT, Reuse
-from vsr.engine.upscaler import Upscaler
+from vsr.engine.upscaler import EngineReport, Retry, Upscaler
 from vsr.errors import MediaError
 from vsr.frames import FrameBatch
 
@@ -93,6 +95,35 @@ def test_the_report_is_by_frame() -> None:
     list(crew.stream(batches))
     frames = [retry.frame for retry in crew.report.retries] + list(crew.report.bicubic)
     assert frames == sorted(frames)
+
+
+def test_new_in_a_report_is_what_was_not_there_before() -> None:
+    """One worker may have told of frame 3 while another was still at frame 2."""
+    earlier = EngineReport(retries=(Retry(1, "bf16"), Retry(3, "bf16")), bicubic=(5,))
+    later = EngineReport((BackOff(2, 1, 32),), (Retry(1, "bf16"), Retry(2, "fp32"), Retry(3, "bf16")), (4, 5))
+    assert later.since(earlier) == EngineReport((BackOff(2, 1, 32),), (Retry(2, "fp32"),), (4,))
+    assert later.since(later) == EngineReport()
+
+
+@pytest.mark.parametrize("taken", [1, 9])
+def test_threads_made_later_have_as_many_of_torchs_as_before(taken: int) -> None:
+    def count_in_thread() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    batches = film(format_of(YUV), *[1] * 9)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        stream = Crew(TwoConvs(), batches[0].format, TARGET, EngineSettings(threads=2, workers=2)).stream(batches)
+        assert len([*islice(stream, taken)]) == taken
+        stream.close()  # type: ignore[attr-defined]  # a generator
+        assert (torch.get_num_threads(), count_in_thread()) == (3, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_out_of_memory_is_each_workers_own() -> None:

@@ -17,6 +17,7 @@ from vsr.engine.runners import COMPILED, EXACT_CPU, runner
 from vsr.models import weights
 from vsr.models.bicubic import Bicubic
 from vsr.models.compact import SRVGGNetCompact
+from vsr.models.rrdb import RRDBNet
 from vsr.models.single import SingleFrame
 
 
@@ -84,6 +85,13 @@ def test_a_network_that_rounding_spoils_stays_in_float32() -> None:
 def test_what_survives_rounding_is_a_matter_of_speed() -> None:
     why = worth_rounding(weights.load("animevideo", 4), picture(40, 40), "bf16", 1)
     assert why == "" or "not faster" in why
+
+
+@pytest.mark.parametrize("size", [(1, 1), (21, 33)])
+def test_what_is_tried_is_padded_as_the_engine_pads(size: tuple[int, int]) -> None:
+    network = RRDBNet(1, num_feat=16, num_grow=8, scale=2)  # takes even sizes
+    assert isinstance(worth_rounding(network, picture(*size), "bf16", 1), str)
+    assert fastest_form(network, picture(*size), torch.device("cpu"), "fp32", compiled=False) in ("", *FORMS)
 
 
 def test_the_fastest_form_is_one_that_there_is() -> None:

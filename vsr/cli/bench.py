@@ -62,7 +62,7 @@ def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, 
     share = f"{report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that matrix products reach here"
     rows = {
         "model": f"{report.model}, {report.size[0]}x{report.size[1]}, {report.frames} frames",
-        "on": f"{report.device}, {report.backend}, {report.precision}, {report.threads} threads, {report.workers} frames at once",
+        "on": f"{report.device}, {report.backend}, {report.precision}, {report.threads} threads, {report.workers} at a time",
         "network": f"{report.fps_model:.2f} frames a second{f', {share}' if report.ceiling_tflops else ''}",
         "whole chain": f"{report.fps_end_to_end:.2f} frames a second",
         "ms a frame": ", ".join(f"{name} {ms:.1f}" for name, ms in report.stages_ms.items()) + " (they overlap)",

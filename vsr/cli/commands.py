@@ -91,7 +91,7 @@ def show_plan(console: Console, plan: Plan, facts: dict[str, object]) -> None:
         "size": plan.upscale_label,
         "model": f"{plan.model} (native scale {plan.model_scale or 'any'})",
         "engine": f"{engine.device}, {engine.backend}, {engine.precision}, {tiles}, {engine.threads} threads, "
-        f"{engine.workers} frames at once; encoder {encoding.threads}",
+        f"{engine.workers} at a time; encoder {encoding.threads}",
         **{key.replace("_", " "): str(value) for key, value in facts.items()},
         **{f"stream {s.index}": f"{s.action} {s.codec} {s.reason}".strip() for s in plan.streams},
     }

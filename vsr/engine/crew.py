@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
 
+import torch
+
 from vsr.config import EngineSettings
 from vsr.engine.prefetch import deal, prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler
@@ -50,6 +52,8 @@ class Crew:
             return
         hands = deal(batches, len(self._upscalers))
         with ExitStack() as stack:
+            # what a worker sets for itself is also what threads made later begin with; put back when all workers have ended
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
             workers = [
                 stack.enter_context(prefetch(upscaler.stream(hand), AHEAD, f"upscale {number}"))
                 for number, (upscaler, hand) in enumerate(zip(self._upscalers, hands, strict=True))
