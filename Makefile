@@ -24,7 +24,7 @@ $(UV):
 
 $(VENV)/.done: pyproject.toml constraints.txt Makefile | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --constraints constraints.txt --group dev --editable '.[all]'
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --compile-bytecode --constraints constraints.txt --group dev --editable '.[all]'
 	@touch $@
 
 demo: setup

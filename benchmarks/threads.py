@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shared", action="store_true", help="also with all threads on one frame")
+    parser.add_argument("--model", nargs="+", default=["animevideo", "esrgan"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     keep_heap()
@@ -53,7 +54,7 @@ def main() -> None:
     if options.shared:
         ways += [(count, 1) for count in options.threads if count > 1]
     rows = []
-    for model, precision, backend, count in CASES:
+    for model, precision, backend, count in (case for case in CASES if case[0] in options.model):
         plain = EngineSettings(precision=precision, backend=backend)
         crews = {way: Crew(load(model, 4), info.format, target, replace(plain, threads=way[0], workers=way[1])) for way in ways}
         first = {way: list(crew.stream(frames[: way[1]])) for way, crew in crews.items()}  # the warm-up, too

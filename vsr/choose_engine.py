@@ -75,7 +75,7 @@ def choose_engine(
             engine = replace(engine, form=form)
         return engine, ()
     if config.precision == "auto" and engine.precision != "fp32" and sample is not None:
-        why_not = worth_rounding(generator, busiest(sample, TRIAL_SIDE), engine.precision, threads_each(engine))
+        why_not = worth_rounding(generator, busiest(sample, TRIAL_SIDE), engine.precision, engine.threads)
         if why_not:
             notes = (f"computing in float32: {why_not}",)
             config = replace(config, precision="fp32")

@@ -181,3 +181,19 @@ def test_own_files_that_describe_another_network(origin: stored.Origin, message:
     with pytest.raises(WeightsError, match=message) as caught:
         weights.load(str(path), 4)
     assert "\n" not in str(caught.value)
+
+
+LOADED = """
+import sys, torch
+from vsr.models.weights import load
+before = set(sys.modules)
+load("esrgan", 4)
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} & {"sympy", "triton", "onnx"}))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_loading_does_not_load_a_compiler() -> None:
+    """Drawing random weights on the meta device would: some 900 modules, seconds at every start."""
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"], done.stdout

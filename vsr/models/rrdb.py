@@ -44,6 +44,8 @@ class ResidualDenseBlock(nn.Module):
         self.conv4 = nn.Conv2d(num_feat + 3 * num_grow, num_grow, 3, padding=1)
         self.conv5 = nn.Conv2d(num_feat + 4 * num_grow, num_feat, 3, padding=1)
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
+            if conv.weight.is_meta:  # they will be assigned; drawing them would load torch's compiler: 4 s at every start
+                continue
             # "Smaller initialisation" of the paper (section 3.1): a tenth of He's, or deep residual stacks diverge.
             nn.init.kaiming_normal_(conv.weight)
             nn.init.zeros_(conv.bias if conv.bias is not None else conv.weight)
