@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -13,14 +14,17 @@ from hypothesis import strategies as st
 
 from tests.engine.test_upscaler import YUV, Greedy, Overflowing, TwoConvs, assert_same, film, format_of
 from vsr.choose_engine import crewed
-from vsr.config import EngineSettings
+from vsr.config import Backend, EngineSettings, Precision
 from vsr.engine.conversion import BackOff
 from vsr.engine.crew import Crew
 from vsr.engine.prefetch import deal
 from vsr.engine.reuse import EXACT, Reuse
+from vsr.engine.runners import knows
 from vsr.engine.upscaler import EngineReport, Retry, Upscaler
 from vsr.errors import MediaError
 from vsr.frames import FrameBatch
+from vsr.models import zoo
+from vsr.models.weights import load
 
 TARGET = format_of(YUV, 76, 44)
 
@@ -44,6 +48,23 @@ def test_it_makes_the_frames_of_one_upscaler(workers: int, count: int) -> None:
     for result, batch in zip(made, batches, strict=False):
         assert_same(result, one.up(batch))
         assert_same(result, crew.up(batch))
+
+
+@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize(("precision", "backend"), [("fp32", "torch"), ("bf16", "torch"), ("fp32", "winograd"), ("fp32", "ncnn")])
+def test_stream_is_the_loop_for_every_model(name: str, precision: Precision, backend: Backend) -> None:
+    """Bit for bit: `[up(batch) for batch in batches]`, whatever computes, alone and side by side."""
+    net = load(name, 4)
+    if backend != "torch" and not knows(backend, net):
+        pytest.skip(f"{backend} does not run {name} here")
+    batches = film(format_of(YUV, 22, 18), 1, 1, 1)
+    target = format_of(YUV, 88, 72)
+    settings = EngineSettings(precision=precision, backend=backend, threads=2)
+    loop = [Upscaler(net, batches[0].format, target, replace(settings, threads=1)).up(batch) for batch in batches]
+    for workers, threads in ((1, 1), (2, 2)):
+        crew = Crew(net, batches[0].format, target, replace(settings, threads=threads, workers=workers))
+        for result, expected in zip(crew.stream(batches), loop, strict=True):
+            assert_same(result, expected)
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
