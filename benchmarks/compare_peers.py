@@ -117,7 +117,10 @@ def main() -> None:
     for row in rows:
         print(f"{row['tool']:24}{row['wall']:8.2f}{row['cpu']:8.2f}{row['fps']:8.2f}{row['ratio']:18.2f}{row['psnr']:13.1f}")
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "seconds": seconds, "command": sys.argv}, indent=1), encoding="utf-8")
+        options.json.write_text(
+            json.dumps({"rows": rows, "seconds": seconds, "command": [Path(argument).name for argument in sys.argv]}, indent=1),
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":
