@@ -46,8 +46,8 @@ class SpeedReport:
 
     `mfu` is the network's operations over the measured matrix rate (`ceiling_tflops`), both of `fps_model`. `stages_ms` are
     milliseconds a frame of each stage, which overlap (and so do the `workers` of the model's); `inside_ms` splits the model's
-    stage, from a separate pass of single frames, and so need not add up to it. `waits` are shares of the wall time that a
-    thread waited: the network for frames, for room behind it; the encoder for frames. Memory in bytes.
+    stage, from a separate pass of single frames with all threads on each, and so need not add up to it. `waits` are shares of
+    the wall time that a thread waited: the network for frames, for room behind it; the encoder for frames. Memory in bytes.
     """
 
     model: str
