@@ -106,7 +106,7 @@ def make_plan(draft: Draft) -> Plan:
     streams = _streams(draft.source, info, draft.container)
     start, stop = trimmed(info, config.start, config.duration)
     # of a film that is cut the engine is chosen once more, when its frames are known
-    engine, _ = choose_engine(config, draft.generator, info.format, target, None, 0, FRAMES_UNKNOWN)
+    engine, tried = choose_engine(config, draft.generator, info.format, target, None, 0, FRAMES_UNKNOWN)
     hwaccel, refused = choose_hardware(config.hwaccel, engine.device, draft.source, info)
     plan = Plan(
         info=replace(info, sar=fit_sar(info.sar, info.format.width, info.format.height, target.width, target.height)),
@@ -128,6 +128,7 @@ def make_plan(draft: Draft) -> Plan:
         warnings=(
             *info.warnings,
             *refused,
+            *(() if draft.segmented else tried),
             *spec.warnings,
             *losses,
             *ignored_options(config, draft.container),
