@@ -27,8 +27,10 @@ GPU_IN_CORES = 2000  # what a GPU does against a core's TFLOPS, roughly
 WORTH_A_COMPILER = 1200.0  # seconds of a GPU's work: a compiler takes minutes
 
 
-def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat) -> EngineSettings:
-    """Device, precision, batch, tile and threads for frames of this size, by rule; one worker."""
+def resolve_engine(
+    config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, target: FrameFormat, at_once: int = 1
+) -> EngineSettings:
+    """Device, precision, batch, tile, threads and workers for frames of this size, by rule; `at_once` as in `choose_engine`."""
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device, spec)
     budget = budget_bytes(device)
@@ -39,7 +41,8 @@ def resolve_engine(config: UpscaleConfig, spec: ModelSpec, source: FrameFormat, 
     threads = resolve_threads(config.threads)
     reuse = 0.0 if spec.context else parse_reuse(config.reuse)
     halo = spec.halo_px if tile else 0
-    return EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
+    engine = EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
+    return crewed(engine, spec, source, target, at_once)
 
 
 def choose_engine(
@@ -62,7 +65,7 @@ def choose_engine(
         return vulkan_engine(config, generator, source, target, sample)
     if config.backend != "auto" and config.backend != "torch":
         return exact_engine(config, config.backend, generator, source, target, at_once), ()
-    engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
+    engine = resolve_engine(config, spec, source, target, at_once)
     notes: tuple[str, ...] = ()
     cores = max(1, engine.threads) if engine.device == "cpu" else GPU_IN_CORES
     seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * cores)
@@ -79,7 +82,7 @@ def choose_engine(
         if why_not:
             notes = (f"computing in float32: {why_not}",)
             config = replace(config, precision="fp32")
-            engine = crewed(resolve_engine(config, spec, source, target), spec, source, target, at_once)
+            engine = resolve_engine(config, spec, source, target, at_once)
     if engine.precision == "fp32" and config.backend == "auto" and seconds >= WORTH_A_RACE:
         engine = raced(config, engine, generator, source, target, seconds * RACE_SHARE, at_once)
     return engine, notes
@@ -96,17 +99,12 @@ def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target:
     return replace(engine, workers=workers)
 
 
-def threads_each(engine: EngineSettings) -> int:
-    """A worker's share."""
-    return engine.threads // engine.workers
-
-
 def exact_engine(
     config: UpscaleConfig, backend: Backend, generator: Generator, source: FrameFormat, target: FrameFormat, at_once: int
 ) -> EngineSettings:
     """The engine with `backend`: float32, in tiles for its need of memory. Raises ConfigError where it cannot be."""
     spec = generator.spec
-    engine = crewed(resolve_engine(replace(config, precision="fp32"), spec, source, target), spec, source, target, at_once)
+    engine = resolve_engine(replace(config, precision="fp32"), spec, source, target, at_once)
     if engine.device != "cpu" or config.precision not in ("auto", "fp32"):
         raise ConfigError(f"--backend {backend}: computes on a CPU in fp32, not on {engine.device} in {config.precision}")
     if not knows(backend, generator):
@@ -181,7 +179,7 @@ def raced(
     """The engine with the fastest backend for float32, found in about `seconds`."""
     side = engine.tile + 2 * engine.halo if engine.tile else max(source.width, source.height)
     height, width = min(source.height, side), min(source.width, side)
-    choice = fastest_exact(generator, height, width, threads_each(engine), seconds)
+    choice = fastest_exact(generator, height, width, engine.threads_each, seconds)
     if choice.backend == "torch":
         return engine
     try:

@@ -43,6 +43,11 @@ class EngineSettings:
     form: str = ""
     workers: int = 1
 
+    @property
+    def threads_each(self) -> int:
+        """A worker's share of the threads."""
+        return self.threads // self.workers
+
 
 @dataclass(frozen=True)
 class EncodeConfig:

@@ -53,7 +53,7 @@ def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:
     grown = replace(target, width=max(1, round(side * scale)), height=max(1, round(side * scale)))
     planes = tuple(plane[:, :h, :w] for plane, (h, w) in zip(sample.planes, crop.plane_shapes, strict=True))
     workers = plan.engine.workers
-    upscaler = Upscaler(generator, crop, grown, replace(plan.engine, threads=plan.engine.threads // workers, workers=1))
+    upscaler = Upscaler(generator, crop, grown, replace(plan.engine, threads=plan.engine.threads_each, workers=1))
     small = sample.with_planes(crop, planes)
     upscaler.up(small)  # the first pass pays for what is set up once
     began = perf_counter()

@@ -1,8 +1,8 @@
 """Several upscalers side by side on a CPU, each on threads of its own: frames are dealt to them in turn and come back in order.
 
 Threads that share one frame wait for each other after every operation; threads that have a frame each never do. On two cores
-of a Xeon two workers are 1.9 times as fast as one, two threads 1.5 to 1.9 times; and where an encoder wants the same cores, two
-threads can be slower than one alone (docs/lab.md). The price is the memory of a frame for each.
+of a Xeon two workers are 1.8 to 1.95 times as fast as one, two threads 1.2 to 1.7 times; and where others want the same cores,
+two threads can be slower than one alone (docs/lab.md). The price is the memory of a frame for each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Crew:
 
     def __init__(self, generator: Generator, source: FrameFormat, target: FrameFormat, settings: EngineSettings) -> None:
         count = settings.workers
-        each = replace(settings, threads=settings.threads // count, memory=settings.memory // count, workers=1)
+        each = replace(settings, threads=settings.threads_each, memory=settings.memory // count, workers=1)
         self._upscalers = [Upscaler(generator, source, target, each) for _ in range(count)]
 
     @property

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from vsr.errors import ModelError
+from vsr.models import compact, rrdb
 from vsr.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from typing import Self
+
+
+TORCH_BYTES = {"RRDBNet": rrdb.BYTES_PER_PIXEL, "SRVGGNetCompact": compact.BYTES_PER_PIXEL}  # as measured, with 64 channels
+
+
+def scaled_bytes(measured: Mapping[str, int], spec: ModelSpec) -> int:
+    """Peak bytes per input pixel of an engine, `measured` with 64 channels; other widths as torch's figure scales.
+
+    0 for an architecture that was not measured.
+    """
+    if spec.architecture not in measured:
+        return 0
+    return math.ceil(measured[spec.architecture] * spec.bytes_per_pixel / TORCH_BYTES[spec.architecture])
 
 
 class ExactCpuNetwork:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.engine.exact_cpu import ExactCpuNetwork
+from vsr.engine.exact_cpu import ExactCpuNetwork, scaled_bytes
 from vsr.engine.ncnn_graph import INPUT, OUTPUT, Array, Graph, draw
 from vsr.errors import ModelError
 from vsr.models.spec import Generator, ModelSpec
@@ -99,12 +98,9 @@ def build(generator: Generator, threads: int) -> NcnnNetwork | None:
 def bytes_per_pixel(spec: ModelSpec) -> int:
     """Peak bytes per input pixel in this engine, for tiling; measured (process growth). `spec.bytes_per_pixel` is torch's.
 
-    Networks with other widths are scaled as torch's figure scales. 0 for an architecture that this engine does not run.
+    0 for an architecture that this engine does not run.
     """
-    known = {"RRDBNet": 14_600, "SRVGGNetCompact": 1_900}
-    if spec.architecture not in BYTES_PER_PIXEL:
-        return 0
-    return math.ceil(BYTES_PER_PIXEL[spec.architecture] * spec.bytes_per_pixel / known[spec.architecture])
+    return scaled_bytes(BYTES_PER_PIXEL, spec)
 
 
 def set_options(option: Any, *, off: Sequence[str], on: Sequence[str]) -> None:

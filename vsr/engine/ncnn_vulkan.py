@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsr.engine.exact_cpu import ExactCpuNetwork
+from vsr.engine.exact_cpu import ExactCpuNetwork, scaled_bytes
 from vsr.engine.memory import BUDGET_SHARE, MIN_TILE, TILE_STEP
 from vsr.engine.ncnn_cpu import ROUNDING, extract, installed, load_graph, set_options
 from vsr.engine.ncnn_graph import Graph, draw
@@ -179,9 +179,8 @@ def choose_tile(spec: ModelSpec, height: int, width: int, precision: Precision, 
 
 
 def bytes_per_pixel(spec: ModelSpec) -> int:
-    """Peak bytes per input pixel on the device in fp32, measured; other widths are scaled as torch's figure scales."""
-    known = {"RRDBNet": 14_600, "SRVGGNetCompact": 1_900}
-    return math.ceil(BYTES_PER_PIXEL[spec.architecture] * spec.bytes_per_pixel / known[spec.architecture])
+    """Peak bytes per input pixel on the device in fp32, measured."""
+    return scaled_bytes(BYTES_PER_PIXEL, spec)
 
 
 @contextmanager
