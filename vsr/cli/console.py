@@ -116,3 +116,10 @@ def progress_shown(how: str, console: Console) -> Iterator[Callable[[Progress], 
         yield draw
     finally:
         bar.close()
+
+
+def show_rows(rows: dict[str, object], width: int = 12) -> None:
+    """A table of two columns; empty values are left out."""
+    for key, value in rows.items():
+        if value not in ("", None):
+            click.echo(f"{key:<{width}}{value}")

@@ -24,7 +24,7 @@ def models_list(json_file: str | None) -> None:
     Example:
       vsr models list
     """
-    from vsr.cli.commands import run_models_list
+    from vsr.cli.model_commands import run_models_list
 
     run_models_list(json_file)
 
@@ -39,6 +39,6 @@ def models_info(name: str, json_file: str | None) -> None:
     Example:
       vsr models info esrgan
     """
-    from vsr.cli.commands import run_models_info
+    from vsr.cli.model_commands import run_models_info
 
     run_models_info(name, json_file)

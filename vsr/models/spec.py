@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Option = int | float | str | bool  # what a network is built with
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ModelSpec:
     halo_levels     largest 8-bit difference to the untiled image measured with halo_px (0 = same bytes)
     precisions      those it is safe in (>= 50 dB to fp32 on real images)
     bytes_per_pixel measured peak bytes per input pixel in fp32, whole network, inference mode
-    mflop_per_pixel 2 x multiply-adds per input pixel, in millions
+    feature_bytes   bytes of one frame's features per input pixel in fp32, kept while its neighbours need them (0: context is 0)
+    mflop_per_pixel 2 x multiply-adds per input pixel, in millions; each frame's features counted once
     parameters      number of weights
     weights_sha256  of the loaded weights (what resume compares); "" where there are none
     warnings        what the user should know about this file or name (an odd checkpoint, say)
@@ -44,6 +46,7 @@ class ModelSpec:
     halo_levels: int = 0
     precisions: frozenset[Precision] = frozenset({"fp32"})
     bytes_per_pixel: int = 0
+    feature_bytes: int = 0
     mflop_per_pixel: float = 0.0
     parameters: int = 0
     weights_sha256: str = ""

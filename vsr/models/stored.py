@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vsr.errors import WeightsError
+from vsr.models.spec import Option
 
 FORMAT = "vsr-1"
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
@@ -29,7 +30,7 @@ class Origin:
     """What the file says about its weights: how to build their network, and where they come from."""
 
     architecture: str
-    options: Mapping[str, int | str] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
     scale: int | None = None
     source: str = ""
     source_sha256: str = ""

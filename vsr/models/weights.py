@@ -19,7 +19,7 @@ import platformdirs
 
 from vsr.errors import ModelError, WeightsError
 from vsr.models import ncnn, zoo
-from vsr.models.spec import Generator, ModelSpec
+from vsr.models.spec import Generator, ModelSpec, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +104,7 @@ def _build_own(path: Path, own: Stored) -> Generator:
         raise WeightsError(f"{path}: its metadata describe no network that this version of vsr knows ({exc})") from exc
 
 
-def _meta(architecture: str, options: Mapping[str, int | str]) -> SingleFrame:
+def _meta(architecture: str, options: Mapping[str, Option]) -> SingleFrame:
     """The network without memory for its weights: they are assigned, not copied into a random start."""
     import torch
 
@@ -114,7 +114,7 @@ def _meta(architecture: str, options: Mapping[str, int | str]) -> SingleFrame:
     return network
 
 
-def _build(spec: ModelSpec, options: Mapping[str, int | str], state: dict[str, Tensor], sha256: str) -> Generator:
+def _build(spec: ModelSpec, options: Mapping[str, Option], state: dict[str, Tensor], sha256: str) -> Generator:
     network = _meta(spec.architecture, options)
     try:
         network.load_state_dict(state, strict=True, assign=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from vsr.errors import ModelError
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Option
 
 # architecture -> "module:class" that builds it from `Network.options`
 ARCHITECTURES: Mapping[str, str] = MappingProxyType(
@@ -44,7 +44,7 @@ class Network:
     """One network of a zoo entry: its facts, how to build it, and where its weights are (None: it has none)."""
 
     spec: ModelSpec
-    options: Mapping[str, int | str] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
     weights: PackagedWeights | None = None
 
 
