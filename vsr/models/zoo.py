@@ -20,6 +20,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "RRDBNet": "vsr.models.rrdb:RRDBNet",
         "SRVGGNetCompact": "vsr.models.compact:SRVGGNetCompact",
         "Bicubic": "vsr.models.bicubic:Bicubic",
+        "EDVR": "vsr.models.edvr:EDVR",
     }
 )
 
