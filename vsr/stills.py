@@ -17,6 +17,7 @@ from vsr.media.sequences import is_pattern, list_images, list_sequence, sequence
 from vsr.models import zoo
 from vsr.models.spec import Generator
 from vsr.models.weights import load
+from vsr.models.zoo import cheaper_ways
 from vsr.names import default_output, model_label, require_free, size_label, target_size
 from vsr.report import ImageResult, OnProgress, Progress, Report
 
@@ -131,7 +132,8 @@ class _Batch:
     def _generator(self, scale: float) -> Generator:
         if scale not in self.generators:
             self.generators[scale] = load(self.config.model, scale)
-            self.report.warnings += self.generators[scale].spec.warnings
+            spec = self.generators[scale].spec
+            self.report.warnings += [*spec.warnings, *cheaper_ways(spec, scale)]
         return self.generators[scale]
 
 

