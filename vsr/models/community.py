@@ -49,19 +49,21 @@ class CommunityNetwork(SingleFrame):
         return out
 
 
-def load(path: Path) -> CommunityNetwork:
-    """The network in a .pth, .pt, .ckpt or .safetensors file, in fp32 on the CPU, in evaluation mode.
+def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
+    """The network of a checkpoint's content (`read`), in fp32 on the CPU, in evaluation mode.
 
-    Raises WeightsError when the file cannot be read or trusted, ModelError when its network is not one that upscales RGB images.
+    Raises WeightsError when the weights do not fit, ModelError when their network is not one that upscales RGB images.
     """
-    state = _read(path)
     descriptor = _describe(path, state)
     network = descriptor.model.float().eval()
     return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """The file's content: a mapping, still wrapped as its author saved it."""
+def read(path: Path) -> Mapping[str, Any]:
+    """The content of a .pth, .pt, .ckpt or .safetensors file: a mapping, still wrapped as its author saved it.
+
+    Raises WeightsError when the file cannot be read or trusted.
+    """
     content: object
     if path.suffix.lower() == ".safetensors":
         try:

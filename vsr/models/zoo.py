@@ -19,6 +19,8 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
     {
         "RRDBNet": "vsr.models.rrdb:RRDBNet",
         "SRVGGNetCompact": "vsr.models.compact:SRVGGNetCompact",
+        "EDSR": "vsr.models.edsr:EDSR",
+        "MDSR": "vsr.models.mdsr:MDSR",
         "Bicubic": "vsr.models.bicubic:Bicubic",
     }
 )
