@@ -46,6 +46,11 @@ def load(model: str, target_scale: float) -> Generator:
     return _build(replace(network.spec, warnings=warnings), network.options, stored.state, stored.sha256)
 
 
+def without_weights(network: zoo.Network) -> Generator:
+    """One network of a zoo entry on torch's meta device: what it is made of, without its weights."""
+    return _meta(network.spec.architecture, network.options)
+
+
 def is_path(model: str) -> bool:
     """Whether `--model` names a file rather than a zoo entry: a separator, a checkpoint's suffix, or an existing file."""
     separators = [s for s in (os.sep, os.altsep) if s]
