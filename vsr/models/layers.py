@@ -136,7 +136,7 @@ def _fold(items: list[Item]) -> tuple[Item, ...]:
 
 
 def _repetition(items: list[Item], at: int) -> tuple[int, int]:
-    """(how many items, how often) of the longest repetition that begins here; (1, 1) for none. Plain layers fold from three on."""
+    """(how many items, how often) of the longest repetition that begins here; (1, 1) for none. Plain layers fold from three."""
     best = (1, 1)
     for period in range(1, (len(items) - at) // 2 + 1):
         first, times = items[at : at + period], 1
