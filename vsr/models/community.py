@@ -49,12 +49,11 @@ class CommunityNetwork(SingleFrame):
         return out
 
 
-def load(path: Path) -> CommunityNetwork:
-    """The network in a .pth, .pt, .ckpt or .safetensors file, in fp32 on the CPU, in evaluation mode.
+def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
+    """The network of a checkpoint's content (`read`), in fp32 on the CPU, in evaluation mode.
 
-    Raises WeightsError when the file cannot be read or trusted, ModelError when its network is not one that upscales RGB images.
+    Raises WeightsError when the weights do not fit, ModelError when their network is not one that upscales RGB images.
     """
-    state = _read(path)
     descriptor = _describe(path, state)
     network = descriptor.model.float().eval()
     return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
@@ -64,13 +63,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint, unwrapped, in float32, for a network of our own. Raises WeightsError as `load` does."""
     from spandrel import canonicalize_state_dict
 
-    state = canonicalize_state_dict(dict(_read(path)))
+    state = canonicalize_state_dict(dict(read(path)))
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """The file's content: a mapping, still wrapped as its author saved it."""
+def read(path: Path) -> Mapping[str, Any]:
+    """The content of a .pth, .pt, .ckpt or .safetensors file: a mapping, still wrapped as its author saved it.
+
+    Raises WeightsError when the file cannot be read or trusted.
+    """
     content: object
     if path.suffix.lower() == ".safetensors":
         try:
