@@ -31,6 +31,7 @@ from vsr.media.source import Pipe, library_versions, named_pipe, open_input, sta
 from vsr.media.streams import plan_streams
 from vsr.models.spec import Generator, ModelSpec
 from vsr.models.weights import load
+from vsr.models.zoo import cheaper_ways
 from vsr.names import STDIO, fit_sar, target_size
 from vsr.outputs import choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
@@ -133,6 +134,7 @@ def make_plan(draft: Draft) -> Plan:
             *losses,
             *ignored_options(config, draft.container),
             *size_warnings(draft.width, draft.height, target),
+            *cheaper_ways(spec, max(draft.width / info.format.width, draft.height / info.format.height)),
             *stream_warnings(info, streams),
             *container_warnings(info, draft.container),
         ),

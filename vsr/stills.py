@@ -16,6 +16,7 @@ from vsr.media.images import IMAGE_SUFFIXES, is_image, read_image, write_image
 from vsr.media.sequences import is_pattern, list_images, list_sequence, sequence_path
 from vsr.models.spec import Generator
 from vsr.models.weights import load
+from vsr.models.zoo import cheaper_ways
 from vsr.names import default_output, model_label, require_free, size_label, target_size
 from vsr.report import ImageResult, OnProgress, Progress, Report
 
@@ -124,7 +125,8 @@ class _Batch:
     def _generator(self, scale: float) -> Generator:
         if scale not in self.generators:
             self.generators[scale] = load(self.config.model, scale)
-            self.report.warnings += self.generators[scale].spec.warnings
+            spec = self.generators[scale].spec
+            self.report.warnings += [*spec.warnings, *cheaper_ways(spec, scale)]
         return self.generators[scale]
 
 

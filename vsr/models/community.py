@@ -67,6 +67,15 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
     return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, unwrapped, in float32, for a network of our own. Raises WeightsError as `load` does."""
+    from spandrel import canonicalize_state_dict
+
+    state = canonicalize_state_dict(dict(read(path)))
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
 def read(path: Path) -> Mapping[str, Any]:
     """The content of a .pth, .pt, .ckpt or .safetensors file: a mapping, still wrapped as its author saved it.
 

@@ -24,12 +24,15 @@ FLAG_FP32_RAW = 0x00000000
 FLAG_FP32 = 0x0002C056
 FLAG_FP16 = 0x01306B47
 # Layers without weights that these graphs hold.
-WEIGHTLESS = frozenset({"Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU", "Noop"})
+WEIGHTLESS = frozenset(
+    {"Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU", "Sigmoid", "Swish", "Noop"}
+)
+CONSTANT = "MemoryData"  # numbers that the graph computes with and that were never learnt: a mean colour, say
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of the graph with its weights: a convolution's (out, in, k, k) and (out,), a PReLU's (channels,)."""
+    """One line of the graph with its weights: a convolution's (out, in, k, k) and (out,), a PReLU's (channels,), a constant."""
 
     kind: str
     name: str
@@ -54,10 +57,11 @@ def read(param: Path, binary: Path) -> tuple[Layer, ...]:
 def match(layers: tuple[Layer, ...], shapes: Mapping[str, tuple[int, ...]], origin: Path) -> dict[str, Array]:
     """Name the weights of `layers` as `shapes` (a network's state dict: name -> shape, in order) does.
 
-    Both orders are the order of execution, so the n-th blob is the n-th parameter; each shape must agree.
+    Both orders are the order of execution, so the n-th blob is the n-th parameter; each shape must agree. Constants are left
+    out: the network's own code holds them.
     Raises WeightsError when the graph is that of another network.
     """
-    blobs = [(layer.name, blob) for layer in layers for blob in layer.blobs]
+    blobs = [(layer.name, blob) for layer in layers if layer.kind != CONSTANT for blob in layer.blobs]
     if len(blobs) != len(shapes):
         raise WeightsError(f"{origin}: {len(blobs)} weight tensors, the network has {len(shapes)}; it is another network's")
     for (layer, blob), (name, shape) in zip(blobs, shapes.items(), strict=True):
@@ -143,6 +147,8 @@ def _weights(layer: Layer, blobs: _Blobs) -> tuple[Array, ...]:
 
     if layer.kind in WEIGHTLESS:
         return ()
+    if layer.kind == CONSTANT:  # width, height, channels; 0 = there is no such axis
+        return (blobs.plain(max(1, option(0)) * max(1, option(1)) * max(1, option(2))),)
     if layer.kind == "PReLU":
         return (blobs.plain(option(0)),)
     if layer.kind != "Convolution":

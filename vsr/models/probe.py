@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,10 +15,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from vsr.models.spec import ModelSpec
+
 
 def count_mflop(network: nn.Module, *, side: int = 64) -> float:
-    """2 x multiply-adds per input pixel, in millions: convolutions and matrix products of one (3, side, side) image."""
-    counter = FlopCounterMode(display=False)
+    """2 x multiply-adds per input pixel, in millions: convolutions and matrix products of one (3, side, side) image.
+
+    Of a network with context frames: the features of one frame, and one window. `side` is a multiple of what the network needs.
+    """
+    import torchvision.ops  # noqa: F401  late, as it takes seconds; it registers the operation that is counted here
+
+    deformable = torch.ops.torchvision.deform_conv2d
+    counter = FlopCounterMode(display=False, custom_mapping={deformable: _deformable_flop})
     _run_on_meta(network, side, counter)
     return float(counter.get_total_flops() / side**2 / 1e6)
 
@@ -34,9 +43,20 @@ def peak_bytes(network: nn.Module, *, side: int = 64) -> int:
 
 def _run_on_meta(network: nn.Module, side: int, watch: AbstractContextManager[object]) -> None:
     # A copy: some networks keep tensors from their last run, and would keep ones without data.
-    shadow = copy.deepcopy(network).to("meta")
+    shadow: Any = copy.deepcopy(network).to("meta")
     with torch.no_grad(), watch:
-        shadow(torch.empty(1, 3, side, side, device="meta"))
+        image = torch.empty(1, 3, side, side, device="meta")
+        spec = getattr(network, "spec", None)  # networks that are not ours have none, and no context either
+        if not (isinstance(spec, ModelSpec) and spec.context):
+            shadow(image)
+            return
+        window = shadow.features(image)[:, None].repeat(1, 2 * spec.context + 1, 1, 1, 1)
+        shadow.reconstruct(window)
+
+
+def _deformable_flop(x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
+    """As a convolution of its size, like the field counts it: the bilinear samples are left out."""
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 class _LivePeak(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -14,18 +14,10 @@ if TYPE_CHECKING:
     from vsr.models.spec import ModelSpec
 
 
-class SingleFrame(nn.Module):
-    """A network whose `forward` maps (N, 3, H, W) RGB 0..1 to (N, 3, H*scale, W*scale), without context frames."""
+class Network(nn.Module):
+    """A module with facts about itself, and `to` as the `Generator` protocol has it."""
 
     spec: ModelSpec
-
-    def features(self, frames: Tensor) -> Tensor:
-        return frames
-
-    def reconstruct(self, window: Tensor) -> Tensor:
-        """(N, 1, 3, H, W) -> (N, 3, H*scale, W*scale)."""
-        image: Tensor = self(window[:, 0])
-        return image
 
     if TYPE_CHECKING:
         # torch declares overloads without memory_format beside a device; nn.Module.to itself takes all three.
@@ -36,3 +28,15 @@ class SingleFrame(nn.Module):
             *,
             memory_format: torch.memory_format | None = None,
         ) -> Self: ...
+
+
+class SingleFrame(Network):
+    """A network whose `forward` maps (N, 3, H, W) RGB 0..1 to (N, 3, H*scale, W*scale), without context frames."""
+
+    def features(self, frames: Tensor) -> Tensor:
+        return frames
+
+    def reconstruct(self, window: Tensor) -> Tensor:
+        """(N, 1, 3, H, W) -> (N, 3, H*scale, W*scale)."""
+        image: Tensor = self(window[:, 0])
+        return image

