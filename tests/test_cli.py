@@ -241,6 +241,15 @@ def test_models_list_and_info(vsr: Run) -> None:
     assert {m["name"] for m in json.loads(vsr("models", "list", "--json", "-").out)["models"]} >= {"esrgan", "bicubic"}
 
 
+def test_models_pull(vsr: Run) -> None:
+    assert "has no weights, and needs none" in vsr("models", "pull", "bicubic").out
+    assert json.loads(vsr("models", "pull", "bicubic", "--json", "-").out)["done"] == [
+        "bicubic any scale: has no weights, and needs none"
+    ]
+    assert "is used as it is: --model net.pth" in vsr("models", "pull", "net.pth").out
+    assert vsr("models", "pull", "spam").code == 1
+
+
 def test_progress_as_json_lines(vsr: Run, clip: Path, tmp_path: Path) -> None:
     done = vsr("upscale", clip, "--model", "bicubic", "--scale", "2", "-o", tmp_path / "x.mp4", "--progress", "json")
     said = [json.loads(line) for line in done.lines]

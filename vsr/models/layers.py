@@ -44,7 +44,7 @@ def layers_of(generator: Generator) -> tuple[Item, ...]:
     frames = torch.empty(1, 3, side, side, device="meta")
     trace = _Trace()
     try:
-        shadow = copy.deepcopy(generator).to("meta")  # a copy: some networks keep tensors from their last run
+        shadow: Any = copy.deepcopy(generator).to("meta")  # a copy: some networks keep tensors from their last run
         if isinstance(shadow, nn.Module):
             shadow.eval()
         with torch.no_grad(), _blocks(shadow, trace), trace:

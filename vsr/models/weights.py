@@ -1,7 +1,8 @@
 """Find a model's weights and load them: `load(name or path, target scale)` gives a network that is ready to run.
 
 Weights from packages and from the web are converted once and kept in the user's cache folder (VSR_CACHE, or where the system
-keeps caches). Nothing is fetched here: `vsr.models.pull` does. No torch at import time: `available` answers for `vsr models list`.
+keeps caches). Nothing is fetched here: `vsr.models.pull` does that. No torch at import time: `available` answers for
+`vsr models list`.
 """
 
 from __future__ import annotations
