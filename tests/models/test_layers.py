@@ -11,6 +11,7 @@ from vsr.errors import ModelError
 from vsr.models.bicubic import Bicubic
 from vsr.models.compact import SRVGGNetCompact
 from vsr.models.edsr import EDSR
+from vsr.models.edvr import EDVR
 from vsr.models.layers import Block, layers_of, lines
 from vsr.models.rrdb import RRDBNet
 from vsr.models.single import SingleFrame
@@ -101,6 +102,16 @@ def test_every_kind_of_layer() -> None:
         "k1n3s1",
         "tanh",
     ]
+
+
+def test_a_network_of_many_frames() -> None:
+    """Features once, the alignment for each of the five frames, and what deformable convolutions are."""
+    with torch.device("meta"):
+        found = text(EDVR())
+    assert found[2] == "5 x ResidualBlock: k3n64s1, ReLU, k3n64s1, add"
+    assert "    deformable k3n64s1" in found
+    assert "10 x ResidualBlock: k3n64s1, ReLU, k3n64s1, add" in found
+    assert not any(line.strip().startswith("1 x") for line in found)
 
 
 def test_nothing_is_computed_and_nothing_is_kept() -> None:

@@ -20,6 +20,7 @@ from vsr.errors import ModelError
 from vsr.models.spec import Generator
 
 MAX_LINE = 110  # characters of a folded block on one line
+MANY = 512  # numbers; more are a picture
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,18 @@ def _fold(items: list[Item]) -> tuple[Item, ...]:
         if times > 1 and period == 1 and isinstance(first, Block):
             folded.append(Block(first.name, times, first.layers))
         elif times > 1:
-            folded.append(Block("", times, tuple(run[:period])))
-        elif isinstance(first, Block) and first.times == 1:
-            folded += first.layers
+            folded.append(Block("", times, _opened(run[:period])))
         else:
-            folded += run
+            folded += _opened(run)
     return tuple(folded)
+
+
+def _opened(items: list[Item]) -> tuple[Item, ...]:
+    """Blocks that are there once are taken apart."""
+    opened: list[Item] = []
+    for item in items:
+        opened += item.layers if isinstance(item, Block) and item.times == 1 else [item]
+    return tuple(opened)
 
 
 def _repetition(items: list[Item], at: int) -> tuple[int, int]:
@@ -186,6 +193,8 @@ def _say(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: objec
         return _convolution(plain, args, kwargs)
     if plain in _SIGNS:
         return _arithmetic(_SIGNS[plain], args)
+    if plain == "deform_conv2d":  # torchvision's: (x, weight, offset, ...)
+        return f"deformable k{_single(tuple(args[1].shape[2:]))}n{result.shape[1]}s{args[0].shape[-1] // result.shape[-1]}"
     if plain == "linear":
         return f"dense {result.shape[-1]}"
     if plain == "leaky_relu":
@@ -226,4 +235,7 @@ def _arithmetic(word: str, args: tuple[Any, ...]) -> str:
     if number is not None:
         return f"{word} {number:g}" if isinstance(number, (int, float)) else word
     smaller = min(one.numel(), other.numel())
-    return word if smaller == max(one.numel(), other.numel()) else f"{word} {smaller} number{'s' * (smaller > 1)}"
+    # An attention map is a picture, too: one channel, or one pixel, for many.
+    return (
+        word if smaller == max(one.numel(), other.numel()) or smaller > MANY else f"{word} {smaller} number{'s' * (smaller > 1)}"
+    )
