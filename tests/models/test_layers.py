@@ -15,10 +15,10 @@ from vsr.models.edvr import EDVR
 from vsr.models.layers import Block, layers_of, lines
 from vsr.models.rrdb import RRDBNet
 from vsr.models.single import SingleFrame
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import Generator, ModelSpec
 
 
-def text(network: SingleFrame) -> list[str]:
+def text(network: Generator) -> list[str]:
     return list(lines(layers_of(network)))
 
 
