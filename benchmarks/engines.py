@@ -25,8 +25,8 @@ from torch import Tensor
 
 from vsr.color import planes_to_rgb
 from vsr.config import EngineSettings
-from vsr.engine.memory import read_text
 from vsr.engine.precision import has_bf16
+from vsr.engine.room import read_text
 from vsr.engine.runners import EXACT_CPU, exact, runner
 from vsr.media.decode import Reader
 from vsr.media.probe import probe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -76,6 +76,7 @@ class Film:
     fonts: tuple[str, ...] = ()
     muxer: str | None = None
     muxer_options: dict[str, str] = field(default_factory=dict)
+    draw: Callable[[int, FrameFormat], list[np.ndarray[Any, Any]]] | None = None  # None: `picture`
 
     def __str__(self) -> str:
         return self.name
@@ -136,7 +137,7 @@ def _frame(film: Film, number: int) -> av.VideoFrame:
     layout = planar_layout(planar_equivalent(film.pix_fmt))
     assert layout is not None
     format = FrameFormat(*film.size, layout)
-    frame = make_frame(format, picture(number, format))
+    frame = make_frame(format, (film.draw or picture)(number, format))
     if frame.format.name != film.pix_fmt:
         frame = frame.reformat(format=film.pix_fmt)
     if film.color is not None:

@@ -10,10 +10,11 @@ from torch import Tensor
 from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
 from vsr.engine import ncnn_vulkan
-from vsr.engine.memory import budget_bytes, choose_batch, choose_tile, frame_bytes, worth_keeping
+from vsr.engine.memory import choose_batch, choose_tile, frame_bytes, worth_keeping
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
 from vsr.engine.race import EXACT, GATE, apart, fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
+from vsr.engine.room import budget_bytes
 from vsr.engine.runners import knows, memory_of
 from vsr.errors import ConfigError, DeviceError, VsrError
 from vsr.frames import FrameBatch, FrameFormat

@@ -12,18 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.engine.memory import (
+from vsr.engine.memory import choose_batch, choose_tile, frame_bytes, is_out_of_memory, smaller_portion
+from vsr.engine.room import (
     available_bytes,
     budget_bytes,
     cgroup_paths,
     cgroup_room,
-    choose_batch,
-    choose_tile,
-    frame_bytes,
-    is_out_of_memory,
     meminfo_available,
     memory_room,
-    smaller_portion,
     status_bytes,
 )
 from vsr.errors import DeviceError
@@ -207,7 +203,8 @@ import gc, sys
 import numpy as np, torch
 from torch import nn
 from vsr.config import EngineSettings
-from vsr.engine.memory import budget_bytes, choose_tile, frame_bytes
+from vsr.engine.memory import choose_tile, frame_bytes
+from vsr.engine.room import budget_bytes
 from vsr.engine.upscaler import Upscaler
 from vsr.frames import FrameBatch, FrameFormat, PixelLayout
 from vsr.models.single import SingleFrame

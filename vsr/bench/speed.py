@@ -24,6 +24,7 @@ from vsr.engine.ncnn_vulkan import is_vulkan
 from vsr.engine.network import Network
 from vsr.engine.precision import resolve_device
 from vsr.engine.prefetch import prefetch
+from vsr.engine.window import Windows
 from vsr.frames import FrameBatch
 from vsr.media.decode import Reader
 from vsr.media.encode import Writer
@@ -95,7 +96,8 @@ def _clip(config: UpscaleConfig, size: tuple[int, int] | None, folder: Path) -> 
 def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport:
     device = resolve_device(plan.engine.device)
     upscaler = Crew(draft.generator, plan.info.format, plan.target, plan.engine)
-    for _ in upscaler.stream(_frames(draft, plan, WARM_UP * plan.engine.batch * plan.engine.workers)):
+    context = draft.generator.spec.context
+    for _ in upscaler.stream(_seen(_frames(draft, plan, WARM_UP * plan.engine.batch * plan.engine.workers), context, plan)):
         pass
     seconds: defaultdict[str, float] = defaultdict(float)
     kept: deque[FrameBatch] = deque(maxlen=_TRIED_FRAMES)
@@ -104,7 +106,7 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
     with (
         writer,
         prefetch(_frames(draft, plan, frames), QUEUE_DEPTH, "decode") as decoded,
-        prefetch(upscaler.stream(decoded), QUEUE_DEPTH, "upscale") as upscaled,
+        prefetch(upscaler.stream(_seen(decoded, context, plan)), QUEUE_DEPTH, "upscale") as upscaled,
     ):
         for batch in upscaled:
             for name, spent in batch.timings.items():
@@ -145,6 +147,11 @@ def _measure(draft: Draft, plan: Plan, frames: int, folder: Path) -> SpeedReport
         device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
         bottleneck=_bottleneck(plan, busy, [*kept], whole, folder),
     )
+
+
+def _seen(batches: Iterator[FrameBatch], context: int, plan: Plan) -> Iterator[FrameBatch]:
+    """As the network sees them: with neighbours where it looks at them."""
+    return Windows(context, plan.engine.batch).through(batches) if context else batches
 
 
 def _frames(draft: Draft, plan: Plan, count: int) -> Iterator[FrameBatch]:

@@ -52,9 +52,8 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
         "fps": round(report.fps, 4),
         "seconds": round(report.seconds, 4),
     }
-    more: dict[str, Any] = (
-        {"images": report.images} if report.images else {"plan": report.plan, "verify": report.checks, "read": report.read}
-    )
+    film = {"plan": report.plan, "verify": report.checks, "read": report.read, "cuts": report.cuts}
+    more: dict[str, Any] = {"images": report.images} if report.images else film
     write_json(target, "upscale", "failed" if report.failed else "ok", report.warnings, **facts, output=report.output, **more)
     if report.failed:
         raise VsrError(f"{len(report.failed)} of {len(report.images)} images failed; the others are in {report.output}")

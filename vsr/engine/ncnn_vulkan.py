@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from vsr.engine.exact_cpu import ExactCpuNetwork, scaled_bytes
-from vsr.engine.memory import BUDGET_SHARE, MIN_TILE, TILE_STEP
+from vsr.engine.memory import MIN_TILE, TILE_STEP
 from vsr.engine.ncnn_cpu import ROUNDING, extract, installed, load_graph, set_options
 from vsr.engine.ncnn_graph import Graph, draw
+from vsr.engine.room import BUDGET_SHARE
 from vsr.errors import DeviceError, ModelError
 from vsr.models.spec import Generator, ModelSpec, Precision
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from vsr.engine.memory import cgroup_folders, read_text
 from vsr.engine.ncnn_vulkan import is_vulkan, number_of
+from vsr.engine.room import cgroup_folders, read_text
 from vsr.errors import ConfigError, DeviceError
 from vsr.models.spec import ModelSpec, Precision
 
