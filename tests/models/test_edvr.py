@@ -306,6 +306,16 @@ def test_a_file_of_ours_loads_by_path(tmp_path: Path) -> None:
     assert (net.spec.context, net.spec.scale) == (2, 4)
 
 
+def test_a_file_of_the_reference_loads_by_path(tmp_path: Path) -> None:
+    net = small_edvr()
+    original = {original_name(name): value for name, value in net.state_dict().items()}
+    for name, content in (("basicsr.pth", {"params": net.state_dict()}), ("original.pth", original)):
+        torch.save(content, tmp_path / name)
+        loaded = weights.load(str(tmp_path / name), 4)
+        assert isinstance(loaded, EDVR)
+        assert all(torch.equal(value, net.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+
 def test_half_types_shift_in_float32() -> None:
     torch.manual_seed(0)
     layer = DeformableConv(16, 2)

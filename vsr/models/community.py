@@ -7,6 +7,7 @@ and nothing else, and TorchScript archives, which are programs, are refused.
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,13 @@ SCRATCH_FACTOR = 2
 # Where the network cannot be run without data: twice the 40 kB of HAT, the hungriest that was measured.
 UNKNOWN_BYTES_PER_PIXEL = 80_000
 
+# Well known, and for other work; spandrel itself does not know them: what it is, what it is for, and a tensor that it alone has.
+OTHER_WORK = (
+    ("CodeFormer", "face restoration", "idx_pred_layer.1.weight"),
+    ("MAT", "inpainting", "synthesis.first_stage.conv_first.conv.resample_filter"),
+    ("MAT", "inpainting", "model.synthesis.first_stage.conv_first.conv.resample_filter"),
+)
+
 
 class CommunityNetwork(SingleFrame):
     """A network that spandrel built: (N, 3, H, W) RGB 0..1 -> (N, 3, H*scale, W*scale), clipped to 0..1."""
@@ -49,12 +57,11 @@ class CommunityNetwork(SingleFrame):
         return out
 
 
-def load(path: Path) -> CommunityNetwork:
-    """The network in a .pth, .pt, .ckpt or .safetensors file, in fp32 on the CPU, in evaluation mode.
+def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
+    """The network of a checkpoint's content (`read`), in fp32 on the CPU, in evaluation mode.
 
-    Raises WeightsError when the file cannot be read or trusted, ModelError when its network is not one that upscales RGB images.
+    Raises WeightsError when the weights do not fit, ModelError when their network is not one that upscales RGB images.
     """
-    state = _read(path)
     descriptor = _describe(path, state)
     network = descriptor.model.float().eval()
     return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
@@ -64,13 +71,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint, unwrapped, in float32, for a network of our own. Raises WeightsError as `load` does."""
     from spandrel import canonicalize_state_dict
 
-    state = canonicalize_state_dict(dict(_read(path)))
+    state = canonicalize_state_dict(dict(read(path)))
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """The file's content: a mapping, still wrapped as its author saved it."""
+def read(path: Path) -> Mapping[str, Any]:
+    """The content of a .pth, .pt, .ckpt or .safetensors file: a mapping, still wrapped as its author saved it.
+
+    Raises WeightsError when the file cannot be read or trusted.
+    """
     content: object
     if path.suffix.lower() == ".safetensors":
         try:
@@ -112,8 +122,14 @@ def _describe(path: Path, state: Mapping[str, Any]) -> ImageModelDescriptor[Any]
     # Late: importing spandrel takes seconds (forty architectures).
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
 
+    tensors = canonicalize_state_dict(dict(state))
+    for name, purpose, key in OTHER_WORK:
+        if key in tensors:
+            raise ModelError(f"{path}: {name} is for {purpose}, not for upscaling whole pictures; choose another checkpoint")
     try:
-        descriptor = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(dict(state)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the architectures' own, for their authors: empty tensors, meshgrid without indexing
+            descriptor = ModelLoader("cpu").load_from_state_dict(tensors)
     except UnsupportedModelError as exc:
         raise ModelError(f"{path}: the weights of no architecture that spandrel knows; choose another checkpoint") from exc
     except Exception as exc:  # a detector that was wrong fails in the architecture's own code, in any way
@@ -133,9 +149,9 @@ def _spec(path: Path, descriptor: ImageModelDescriptor[Any], sha256: str) -> Mod
     from spandrel import ModelTiling
 
     needs = descriptor.size_requirements
-    warnings = [f"{path.name}: receptive field unknown, tiles overlap by {HALO} px; check for seams, or use --tile off"]
+    told = [f"{path.name}: receptive field unknown, tiles overlap by {HALO} px; check for seams, or use --tile off"]
     if descriptor.tiling is not ModelTiling.SUPPORTED:
-        warnings.append(f"{path.name}: {descriptor.architecture.name} looks at the whole picture; tiles may show, use --tile off")
+        told.append(f"{path.name}: {descriptor.architecture.name} looks at the whole picture; tiles may show, use --tile off")
     supported: dict[Precision, bool] = {"fp32": True, "fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
     multiple = needs.multiple_of
     side = -(-max(64, needs.minimum) // multiple) * multiple
@@ -152,7 +168,7 @@ def _spec(path: Path, descriptor: ImageModelDescriptor[Any], sha256: str) -> Mod
         mflop_per_pixel=mflop,
         parameters=sum(p.numel() for p in descriptor.model.parameters()),
         weights_sha256=sha256,
-        warnings=tuple(warnings),
+        warnings=tuple(told),
     )
 
 

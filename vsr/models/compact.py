@@ -6,6 +6,9 @@ implementation, so its checkpoints load with strict=True.
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Literal
 
 import torch.nn.functional as F
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from vsr.errors import ModelError
 from vsr.models.single import SingleFrame
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Option
 
 # Peak growth of the process per input pixel: 64 channels, fp32, inference, on a CPU, output included. 0.5 to 1.4 kB on the first
 # picture; the allocator keeps pieces, so that later ones reach 1.9 kB in NCHW and 1.6 kB in channels_last.
@@ -65,3 +68,19 @@ class SRVGGNetCompact(SingleFrame):
             mflop_per_pixel=18e-6 * (3 * num_feat + num_conv * num_feat**2 + num_feat * 3 * upscale**2),
             parameters=sum(p.numel() for p in self.parameters()),
         )
+
+
+def options_from(state: Mapping[str, Tensor]) -> dict[str, Option] | None:
+    """What the network of these weights was built with; None where they are another network's.
+
+    Only with PReLU: the other two activations have no tensors, and cannot be told from one another.
+    """
+    layers = sorted({int(name.split(".")[1]) for name in state if re.fullmatch(r"body\.\d+\.(weight|bias)", name)})
+    if len(layers) < 3 or layers != list(range(len(layers))) or state["body.0.weight"].ndim != 4:
+        return None
+    return {
+        "num_conv": len(layers) // 2 - 1,
+        "num_feat": state["body.0.weight"].shape[0],
+        "upscale": math.isqrt(state[f"body.{layers[-1]}.weight"].shape[0] // 3),
+        "activation": "prelu",
+    }

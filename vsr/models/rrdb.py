@@ -1,9 +1,13 @@
 """RRDBNet, the generator of ESRGAN (Wang et al., ECCV workshops 2018, arXiv:1809.00219) and Real-ESRGAN (arXiv:2107.10833).
 
-Parameter names are those of the reference implementation, so its checkpoints load with strict=True.
+Parameter names are those of the reference implementation, so its checkpoints load with strict=True. ESRGAN's first release and
+BSRGAN named the same tensors otherwise: `renamed` gives them these names.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 
 from vsr.errors import ModelError
 from vsr.models.single import SingleFrame
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Option
 
 # The receptive field is too large to tile with. Largest (mean) difference from the untiled picture in 8-bit levels, on 192x192 of
 # two photographs in tiles of 64, Real-ESRGAN's weights:
@@ -130,3 +134,49 @@ class RRDBNet(SingleFrame):
             mflop_per_pixel=18e-6 * (3 * num_block * dense + ends) / cell**2,
             parameters=sum(p.numel() for p in self.parameters()),
         )
+
+
+# name in ESRGAN's release of 2018, or in BSRGAN and RealSR -> the reference implementation's. Two enlargements, as x4 has: files
+# of x2 and x8 without pixel-unshuffle have one or three, and other numbers for the layers behind; they stay as they are.
+_NAMES = (
+    (r"model\.0\.(\w+)", r"conv_first.\1"),
+    (r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.(\w+)", r"body.\1.rdb\2.conv\3.\4"),
+    (r"model\.1\.sub\.\d+\.(weight|bias)", r"conv_body.\1"),
+    (r"model\.3\.(\w+)", r"conv_up1.\1"),
+    (r"model\.6\.(\w+)", r"conv_up2.\1"),
+    (r"model\.8\.(\w+)", r"conv_hr.\1"),
+    (r"model\.10\.(\w+)", r"conv_last.\1"),
+    (r"RRDB_trunk\.(\d+)\.RDB(\d)\.conv(\d)\.(\w+)", r"body.\1.rdb\2.conv\3.\4"),
+    (r"trunk_conv\.(\w+)", r"conv_body.\1"),
+    (r"upconv([12])\.(\w+)", r"conv_up\1.\2"),
+    (r"HRconv\.(\w+)", r"conv_hr.\1"),
+)
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reference implementation's names for those of older layouts."""
+    if not {"model.1.sub.0.RDB1.conv1.0.weight", "RRDB_trunk.0.RDB1.conv1.weight"} & state.keys():
+        return dict(state)
+    return {_renamed(name): tensor for name, tensor in state.items()}
+
+
+def _renamed(name: str) -> str:
+    for pattern, ours in _NAMES:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(ours)
+    return name
+
+
+def options_from(state: Mapping[str, Tensor]) -> dict[str, Option] | None:
+    """What the network of these weights was built with; None where they are another network's."""
+    if not {"conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up2.weight"} <= state.keys():
+        return None
+    channels = state["conv_first.weight"].shape[1]
+    if channels not in (3, 12, 48):
+        return None
+    return {
+        "num_block": len({name.split(".")[1] for name in state if name.startswith("body.")}),
+        "num_feat": state["conv_first.weight"].shape[0],
+        "num_grow": state["body.0.rdb1.conv1.weight"].shape[0],
+        "scale": {3: 4, 12: 2, 48: 1}[channels],
+    }

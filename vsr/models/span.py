@@ -7,6 +7,8 @@ the reference implementation, so its checkpoints load with strict=True; files fo
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsr.models.single import SingleFrame
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Option
 
 if TYPE_CHECKING:
     from typing import Self
@@ -145,3 +147,29 @@ class SPAN(SingleFrame):
             mflop_per_pixel=2e-6 * merged,  # as it is run, merged
             parameters=sum(p.numel() for p in self.parameters()),
         )
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights with their convolutions merged, as the network is run; any others as they are."""
+    if "block_1.c1_r.sk.weight" not in state:
+        return dict(state)
+    options = options_from(state)
+    try:
+        net = SPAN(**options) if options else None  # type: ignore[arg-type]
+        if net is None:
+            return dict(state)
+        net.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True)
+    except RuntimeError:  # without normalisation, or another network's
+        return dict(state)
+    return net.fused().state_dict()
+
+
+def options_from(state: Mapping[str, Tensor]) -> dict[str, Option] | None:
+    """What the network of these weights was built with; None where they are another network's."""
+    if not {"conv_1.eval_conv.weight", "block_6.c3_r.eval_conv.weight", "conv_cat.weight", "upsampler.0.weight"} <= state.keys():
+        return None
+    return {
+        "feature_channels": state["conv_cat.weight"].shape[0],
+        "upscale": math.isqrt(state["upsampler.0.weight"].shape[0] // 3),
+        "merged": "conv_1.sk.weight" not in state,
+    }

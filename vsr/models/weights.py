@@ -25,6 +25,7 @@ from vsr.models.spec import Generator, ModelSpec, Option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vsr.models.recognise import Recognised
     from vsr.models.single import SingleFrame
     from vsr.models.stored import Origin, Stored
 
@@ -38,7 +39,7 @@ def load(model: str, target_scale: float) -> Generator:
     Raises ModelError for an unknown name or an unusable architecture, WeightsError for weights that cannot be found or trusted.
     """
     if model not in zoo.ZOO and is_path(model):
-        return _load_file(Path(model))
+        return _load_file(Path(model), target_scale)
     return load_network(zoo.entry(model).nearest(target_scale))
 
 
@@ -48,6 +49,11 @@ def load_network(network: Network) -> Generator:
         return build(network.spec, network.options, {}, "")
     kept, warnings = _weights(network)
     return build(replace(network.spec, warnings=warnings), network.options, kept.state, kept.sha256)
+
+
+def without_weights(network: Network) -> Generator:
+    """One network of a zoo entry on torch's meta device: what it is made of, without its weights."""
+    return _meta(network.spec.architecture, network.options)
 
 
 def is_path(model: str) -> bool:
@@ -77,8 +83,9 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vsr", appauthor=False))
 
 
-def _load_file(path: Path) -> Generator:
+def _load_file(path: Path, target_scale: float) -> Generator:
     from vsr.models import community
+    from vsr.models.recognise import recognise
 
     check_file(path)
     if path.suffix.lower() == ".safetensors":
@@ -86,8 +93,10 @@ def _load_file(path: Path) -> Generator:
 
         own = stored.read(path)
         if own is not None:
-            return _build_own(path, own)
-    return community.load(path)
+            return _build_own(path, own, target_scale)
+    content = community.read(path)
+    known = recognise(content, target_scale)
+    return _build_known(path, known) if known else community.build(path, content)
 
 
 def check_file(path: Path) -> None:
@@ -107,11 +116,21 @@ def check_file(path: Path) -> None:
         raise WeightsError(f"{path} is empty; get the checkpoint again")
 
 
-def _build_own(path: Path, own: Stored) -> Generator:
+def _build_known(path: Path, known: Recognised) -> Generator:
+    from vsr.models.stored import digest
+
+    spec = replace(_meta(known.architecture, known.options).spec, name=path.stem)
+    return build(spec, known.options, known.state, digest(known.state))
+
+
+def _build_own(path: Path, own: Stored, target_scale: float) -> Generator:
+    from vsr.models.recognise import at_scale
+
     try:
-        network = _meta(own.origin.architecture, own.origin.options)
+        options = at_scale(own.origin.architecture, own.origin.options, target_scale)
+        network = _meta(own.origin.architecture, options)
         spec = replace(network.spec, name=path.stem)
-        return build(spec, own.origin.options, own.state, own.sha256)
+        return build(spec, options, own.state, own.sha256)
     except (TypeError, ValueError, KeyError, ModelError) as exc:
         raise WeightsError(f"{path}: its metadata describe no network that this version of vsr knows ({exc})") from exc
 

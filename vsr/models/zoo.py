@@ -22,6 +22,8 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "SRVGGNetCompact": "vsr.models.compact:SRVGGNetCompact",
         "SRResNet": "vsr.models.srresnet:SRResNet",
         "SPAN": "vsr.models.span:SPAN",
+        "EDSR": "vsr.models.edsr:EDSR",
+        "MDSR": "vsr.models.mdsr:MDSR",
         "Bicubic": "vsr.models.bicubic:Bicubic",
         "EDVR": "vsr.models.edvr:EDVR",
     }
