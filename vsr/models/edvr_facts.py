@@ -31,8 +31,9 @@ class Shape:
 #   4 px        43 (4.3)     22 (2.3)     12 (1.3)     6.7 (0.62)   1.5 (0.065)
 HALO = 48
 HALO_LEVELS = 2
-# Peak growth of the process per input pixel, as for RRDBNet: the tail at 4x is nearly all of it, whatever the width and the number
-# of frames. The window that is given comes on top. Measured with it: 16.6 kB (M), 17.4 (7 frames), 19.4 (128 features); hr_in 1.7.
+# Peak growth of the process per input pixel, as for RRDBNet: the tail at 4x is nearly all of it, however wide the network is and
+# however many its frames. The window that is given comes on top. Measured with it: 16.6 kB (M), 17.4 (7 frames), 19.4 (128
+# features, 4 blocks); hr_in 1.7.
 TAIL_BYTES = 15_500
 TAIL_BYTES_HR = 1_500
 
