@@ -10,7 +10,7 @@ from torch import Tensor
 from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
 from vsr.engine import ncnn_vulkan
-from vsr.engine.memory import budget_bytes, choose_batch, choose_tile, frame_bytes
+from vsr.engine.memory import budget_bytes, choose_batch, choose_tile, frame_bytes, worth_keeping
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
 from vsr.engine.race import EXACT, GATE, apart, fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
@@ -35,13 +35,14 @@ def resolve_engine(
     precision = resolve_precision(config.precision, device, spec)
     budget = budget_bytes(device)
     batch = config.batch or choose_batch(spec, source, target, precision, budget, device.type)
-    tile = choose_tile(spec, source, target, precision, batch, budget) if config.tile is None else None
+    keep = worth_keeping(spec, source, target, precision, batch, budget)
+    tile = choose_tile(spec, source, target, precision, batch, budget, keep=keep) if config.tile is None else None
     if isinstance(config.tile, int):
         tile = config.tile
     threads = resolve_threads(config.threads)
     reuse = 0.0 if spec.context else parse_reuse(config.reuse)
     halo = spec.halo_px if tile else 0
-    engine = EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse)
+    engine = EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse, keep=keep)
     return crewed(engine, spec, source, target, at_once)
 
 
@@ -70,7 +71,7 @@ def choose_engine(
     cores = max(1, engine.threads) if engine.device == "cpu" else GPU_IN_CORES
     seconds = spec.mflop_per_pixel * source.width * source.height * frames / 1e6 / (TFLOPS_OF_A_CORE * cores)
     if engine.device != "cpu":
-        if sample is not None and seconds >= WORTH_A_RACE:
+        if sample is not None and seconds >= WORTH_A_RACE and not spec.context:
             side = engine.tile + 2 * engine.halo if engine.tile else max(source.width, source.height)
             pictures = busiest(sample, side).expand(engine.batch, -1, -1, -1)
             device, compiled = torch.device(engine.device), seconds >= WORTH_A_COMPILER
@@ -90,9 +91,9 @@ def choose_engine(
 
 def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target: FrameFormat, at_once: int) -> EngineSettings:
     """The engine with as many workers as threads, as far as there are frames for them and memory for these frames."""
-    if engine.device != "cpu" or spec.context:
+    if engine.device != "cpu":
         return engine
-    need = frame_bytes(spec, source, target, engine.precision, 1, engine.tile, engine.halo)
+    need = frame_bytes(spec, source, target, engine.precision, 1, engine.tile, engine.halo, keep=engine.keep)
     most = min(engine.threads, at_once // engine.batch, engine.memory // need)
     # of two numbers that leave the same threads idle, the larger
     workers = max(range(1, max(1, most) + 1), key=lambda count: (count * (engine.threads // count), count))

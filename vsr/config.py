@@ -27,6 +27,7 @@ class EngineSettings:
     slots       batches in flight between upload and download
     memory      bytes the engine may use on the device (0 = unlimited)
     form        how a network that has several forms is written down for the device ("" = plainly); see `vsr.engine.rrdb_forms`
+    keep        what is known of a frame is kept for its neighbours' windows (False: found out anew for each, in less memory)
     reuse       dB from which a frame counts as a repeat of the one before (0 = every frame is computed; 1000 = equal ones alone)
     """
 
@@ -42,6 +43,7 @@ class EngineSettings:
     backend: Backend = "torch"
     form: str = ""
     workers: int = 1
+    keep: bool = True
 
     @property
     def threads_each(self) -> int:

@@ -145,6 +145,8 @@ class FrameBatch:
     `pts` are in the stream's time base, strictly increasing; `duration` is 0 where the source does not say.
     `index` is the display-order number of the first frame. `data` is what travels beside the pictures, None where nothing does.
     `timings` collects seconds per stage as the batch travels; `segment` is the number of the plan's segment that it belongs to.
+    Frames that are not `shown` are there for their neighbours' sake alone, and `window` is what a batch is computed from where
+    that is more than its own frames.
     """
 
     format: FrameFormat
@@ -155,6 +157,8 @@ class FrameBatch:
     timings: dict[str, float] = field(default_factory=dict, compare=False)
     data: tuple[PictureData | None, ...] = ()
     segment: int = 0
+    shown: bool = True
+    window: Window | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, n = self.format.layout, len(self.pts)
@@ -178,6 +182,24 @@ class FrameBatch:
     def with_planes(self, format: FrameFormat, planes: tuple[Plane, ...]) -> FrameBatch:
         """The same frames in time with other pixels."""
         return replace(self, format=format, planes=planes)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What frames are computed from, for models that look at neighbours.
+
+    `frames` are single ones, each once, in display order; `picks[i]` are positions in it, for the i-th frame of the batch: itself
+    in the middle, as many neighbours on each side as the model's context.
+    """
+
+    frames: tuple[FrameBatch, ...]
+    picks: tuple[tuple[int, ...], ...]
+
+    def of(self, first: int, last: int) -> Window:
+        """The window of the frames `first` to `last` (exclusive) of the batch, and no frame that they do not need."""
+        picks = self.picks[first:last]
+        needed = sorted({at for pick in picks for at in pick})
+        return Window(tuple(self.frames[at] for at in needed), tuple(tuple(needed.index(at) for at in pick) for pick in picks))
 
 
 @dataclass(frozen=True)

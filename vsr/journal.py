@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from vsr.errors import EncodeError, JobError
 from vsr.plan import Plan, Segment
 
-FORMAT = 1  # of the files below; another number is another journal
+FORMAT = 2  # of the files below; another number is another journal
 PLAN, FINAL, LOCK = "plan.json", "final.json", "lock"
 
 Fingerprint = Mapping[str, Any]
@@ -34,7 +34,8 @@ class SegmentRecord:
     """A finished segment: its file's size and digest, and what `join` must know of its frames.
 
     `pts` in display order; `last_duration` of its last frame (0 = unknown); `reorder_depth` frames by which decode order runs
-    ahead; `notes` for the report (frames that would not decode, precision that was raised).
+    ahead; `notes` for the report (frames that would not decode, precision that was raised); `cuts` are the numbers of frames that
+    begin a new shot, for models that look at neighbours.
     """
 
     number: int
@@ -45,6 +46,7 @@ class SegmentRecord:
     last_duration: int = 0
     reorder_depth: int = 0
     notes: tuple[str, ...] = ()
+    cuts: tuple[int, ...] = ()
 
 
 class Journal:

@@ -23,6 +23,7 @@ from vsr.engine.crew import Crew
 from vsr.engine.prefetch import prefetch
 from vsr.engine.reuse import Reuse
 from vsr.engine.upscaler import EngineReport, engine_notes
+from vsr.engine.window import Windows
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
 from vsr.fields import rate_factor
 from vsr.frames import FrameBatch
@@ -30,7 +31,7 @@ from vsr.journal import Journal, SegmentRecord, digest_of, fsync
 from vsr.losses import beside_warnings
 from vsr.media.decode import Reader, ReadReport
 from vsr.media.encode import Writer
-from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader
+from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader, first_number
 from vsr.media.hardware import planned
 from vsr.media.join import SegmentFile, join, stream_out, zero_of
 from vsr.media.source import Pipe
@@ -91,6 +92,7 @@ class Run:
         self.job, self.plan, self.journal, self.on_progress = job, job.plan, journal, on_progress
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
         self.upscaler = Crew(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
+        self.windows = Windows(job.generator.spec.context, job.plan.engine.batch)
         self.noted = EngineReport()
         self.beside: set[str] = set()  # what lay beside the pictures so far
         self.reading: dict[int, ReadReport] = {}  # by segment; of one that is read again, the last
@@ -106,6 +108,7 @@ class Run:
             todo = self._render_segments(todo, records)
         done = [records[segment.number] for segment in segments]
         self.report.warnings += dict.fromkeys(note for record in done for note in record.notes)
+        self.report.cuts = [frame for record in done for frame in record.cuts]
         self._count_reading()
         return done
 
@@ -143,7 +146,7 @@ class Run:
         path = writer.path
         record = SegmentRecord(
             segment.number, path.name, path.stat().st_size, digest_of(path), tuple(writer.pts),
-            writer.last_duration, writer.reorder_depth, tuple(notes),
+            writer.last_duration, writer.reorder_depth, tuple(notes), tuple(self.windows.cuts.get(segment.number, ())),
         )  # fmt: skip
         self.journal.finish(record)
         return record
@@ -165,8 +168,11 @@ class Run:
         self.report.seconds_for_encoder += upscaled.producer_wait_seconds
 
     def _enlarged(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
-        """Every frame enlarged; repeats only once."""
+        """Every frame enlarged, from its neighbours too where the model looks at them; repeats only once."""
         engine = self.plan.engine
+        if self.job.generator.spec.context:
+            yield from self.upscaler.stream(self.windows.through(batches))
+            return
         if not engine.reuse:
             yield from self.upscaler.stream(batches)
             return
@@ -213,9 +219,9 @@ class Run:
         if isinstance(job.source, Pipe):
             job.source.rewind()
         return Reader(
-            job.source, plan.info, batch=plan.engine.batch, start=segment.start, stop=segment.stop,
-            enter=segment.enter, index=segment.first, spool=self._spool(),
-            deinterlace=plan.deinterlace, origin=segment.origin, hardware=planned(plan.hwaccel),
+            job.source, plan.info, batch=plan.engine.batch, start=segment.begin, stop=segment.end, enter=segment.enter,
+            index=segment.first, spool=self._spool(), deinterlace=plan.deinterlace, origin=segment.origin,
+            hardware=planned(plan.hwaccel), shown=(segment.start, segment.stop),
         )  # fmt: skip
 
     def _spool(self) -> Path | None:
@@ -254,11 +260,12 @@ class Run:
             stream_out(self.plan, self.job.source, upscaled, sys.stdout.buffer, self._spool())
         sys.stdout.buffer.flush()
         self._count_reading()
+        self.report.cuts = self.windows.cuts.get(0, [])
         self.report.warnings += [*self._engine_notes(), *self._late_warnings()]
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
-        writer = PatternWriter(self.plan.output, self.plan.time_base)
+        writer = PatternWriter(self.plan.output, self.plan.time_base, first_number(self.plan.info))
         try:
             with self._frames(self.plan.segments) as upscaled:
                 for batch in upscaled:
@@ -269,6 +276,7 @@ class Run:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
         self._count_reading()
+        self.report.cuts = self.windows.cuts.get(0, [])
         self.report.warnings += [*writer.warnings, *self._engine_notes(), *self._late_warnings()]
 
     def _tell(self, stage: str, total: int) -> None:

@@ -53,6 +53,8 @@ class Segment:
     first    the number of the first of them in the whole output
     enter    pts of the frame at which decoding starts to reach `start`; None = at the beginning
     origin   pts of a frame at which a cycle of `ivtc` begins, one cycle early where there is one; None = at the beginning
+    begin    `begin` and `end`: as `start` and `stop`, of the frames that are read: more on each side for models that look at
+             neighbours
     """
 
     number: int
@@ -62,6 +64,8 @@ class Segment:
     first: int = 0
     enter: int | None = None
     origin: int | None = None
+    begin: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True)

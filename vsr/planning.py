@@ -120,7 +120,7 @@ def make_plan(draft: Draft) -> Plan:
         engine=engine,
         encoding=encoding,
         streams=streams,
-        segments=(Segment(0, start, stop),),
+        segments=(Segment(0, start, stop, begin=start, end=stop),),
         deinterlace=choose_deinterlace(config, info),
         start=start,
         stop=stop,
@@ -167,7 +167,7 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
         seconds = float(SHORTEST_SECONDS)
     elif seconds is None and sample is not None:
         seconds = auto_seconds(pts, info.time_base, model_fps(sample, plan, draft.generator))
-    return replace(plan, segments=film_segments(plan, index, seconds or 0.0))
+    return replace(plan, segments=film_segments(plan, index, seconds or 0.0, draft.generator.spec.context))
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:

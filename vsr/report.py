@@ -52,6 +52,7 @@ class Report:
     frames_out: int = 0
     frames_kept: int = 0  # finished by an earlier run
     frames_reused: int = 0  # repeats, enlarged once
+    cuts: list[int] = field(default_factory=list)  # frames that begin a new shot, where the model looks at neighbours
     seconds: float = 0.0
     seconds_for_encoder: float = 0.0  # of these the network waited for it
     read: ReadReport = field(default_factory=ReadReport)

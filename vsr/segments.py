@@ -26,7 +26,7 @@ def cut(
     `pts` increase strictly. Borders lie at multiples of the length after the first frame, so they do not depend on frame counts;
     a span without a frame makes no segment. The last border is left out where less than half a segment would follow.
     `enter` tells where decoding must start for a frame; `start` and `stop` bound the whole where only a part is wanted. Segments
-    begin at multiples of `cycle` frames.
+    begin at multiples of `cycle` frames, and are read from their first frame to their last.
     """
     length = max(1, round(seconds / time_base)) if seconds else 0
     borders = [0]
@@ -37,17 +37,12 @@ def cut(
             if borders[-1] < at < len(pts) and (step < steps or pts[-1] - pts[at] >= length // 2):
                 borders.append(at)
     ends = [*borders[1:], len(pts)]
-    return tuple(
-        Segment(
-            number,
-            start=pts[first] if number else start,
-            stop=pts[last] if last < len(pts) else stop,
-            frames=last - first,
-            first=first,
-            enter=enter(pts[first]) if number or start is not None else None,
-        )
-        for number, (first, last) in enumerate(zip(borders, ends, strict=True))
-    )
+    segments = []
+    for number, (first, last) in enumerate(zip(borders, ends, strict=True)):
+        begin, end = pts[first] if number else start, pts[last] if last < len(pts) else stop
+        entry = enter(pts[first]) if number or start is not None else None
+        segments.append(Segment(number, begin, end, last - first, first, entry, begin=begin, end=end))
+    return tuple(segments)
 
 
 def auto_seconds(pts: Sequence[int], time_base: Fraction, frames_per_second: float) -> float:

@@ -14,6 +14,7 @@ from vsr.frames import FrameFormat
 from vsr.media.imagemeta import StillImage
 from vsr.media.images import IMAGE_SUFFIXES, is_image, read_image, write_image
 from vsr.media.sequences import is_pattern, list_images, list_sequence, sequence_path
+from vsr.models import zoo
 from vsr.models.spec import Generator
 from vsr.models.weights import load
 from vsr.models.zoo import cheaper_ways
@@ -24,10 +25,16 @@ MUCH_MORE = 4  # times as many pixels: asked again about ten times at most, and 
 
 
 def is_still(config: UpscaleConfig) -> bool:
-    """Is the job one of images only? (A sequence that becomes a video is a film.)"""
+    """Is the job one of images only? (A sequence that becomes a video, or whose frames are looked at together, is a film.)"""
     if is_pattern(config.source) and is_image(config.source) and not Path(config.source).exists():
-        return config.output is None or is_image(config.output)
+        return (config.output is None or is_image(config.output)) and not _looks_around(config.model)
     return Path(config.source).is_dir() or is_image(config.source)
+
+
+def _looks_around(model: str) -> bool:
+    """Does it see a frame's neighbours?"""
+    spec = zoo.ZOO[model].networks[0].spec if model in zoo.ZOO else load(model, 1.0).spec
+    return spec.context > 0
 
 
 def upscale_stills(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Report:

@@ -17,7 +17,7 @@ from vsr.config import EngineSettings
 from vsr.engine.conversion import BackOff
 from vsr.engine.prefetch import prefetch
 from vsr.engine.upscaler import EngineReport, Retry, Upscaler, engine_notes
-from vsr.errors import ConfigError, DeviceError, MediaError, ModelError
+from vsr.errors import ConfigError, DeviceError, MediaError
 from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout, Plane
 from vsr.models.bicubic import Bicubic
 from vsr.models.single import SingleFrame
@@ -521,8 +521,6 @@ def test_a_retry_in_fp32_takes_tiles_for_its_own_size() -> None:
 
 def test_what_cannot_work_is_refused_at_once() -> None:
     yuv, double = format_of(YUV), format_of(YUV, 76, 44)
-    with pytest.raises(ModelError, match="several frames"):
-        Upscaler(TwoConvs(context=2), yuv, double, EngineSettings())
     with pytest.raises(ConfigError, match="cannot become gray"):
         Upscaler(TwoConvs(), yuv, format_of(GRAY, 76, 44), EngineSettings())
     with pytest.raises(ConfigError, match="alpha"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +12,17 @@ from torch import Tensor
 
 from vsr.color import alpha_to_float, float_to_plane, planes_to_rgb, rgb_to_planes
 from vsr.config import EngineSettings
+from vsr.engine.features import Features
 from vsr.engine.graphs import Graphs, Recorder
 from vsr.engine.memory import choose_tile, is_out_of_memory, smaller_portion
 from vsr.engine.network import Network
 from vsr.errors import DeviceError
-from vsr.frames import FrameFormat
+from vsr.frames import FrameBatch, FrameFormat, Window
 from vsr.models.spec import Generator, ModelSpec, Precision
 from vsr.resample import resize
+
+Convert = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+Key = tuple[Precision, int | None] | tuple[()]
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class BackOff:
 class Conversion:
     """From format `source` to format `target`, and the portion (batch and tile) that memory allows.
 
-    `graphs` records what returns with every batch; None = nothing is recorded. Raises ModelError for a model that needs
-    neighbouring frames.
+    `graphs` records what returns with every batch; None = nothing is recorded. What `features` knows is kept while somebody
+    looks at it; several conversions may share it.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Conversion:
         settings: EngineSettings,
         device: torch.device,
         graphs: Graphs | None,
+        features: Features | None = None,
     ) -> None:
         self._source, self._target, self._settings, self._device = source, target, settings, device
         self._network = Network(generator, device, settings)
@@ -53,7 +58,9 @@ class Conversion:
         self._batch = 1 if device.type == "cpu" and graphs is None else settings.batch
         self._tile = settings.tile
         self._halo = generator.spec.halo_px if settings.tile is None else settings.halo  # None may become tiles in a back-off
-        self._recorder = Recorder(graphs) if graphs is not None else None
+        # Windows differ in how many frames of theirs are known already: there is nothing that could be replayed.
+        self._recorder = Recorder(graphs) if graphs is not None and not generator.spec.context else None
+        self._features = features or Features()
         self.back_offs: tuple[BackOff, ...] = ()
 
     @property
@@ -61,34 +68,50 @@ class Conversion:
         return self._network.spec
 
     def pieces(
-        self, index: int, planes: tuple[Tensor, ...], precision: Precision, *, recorded: bool = False
+        self,
+        index: int,
+        planes: tuple[Tensor, ...],
+        precision: Precision,
+        *,
+        window: Window | None = None,
+        recorded: bool = False,
+        keep: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
         """Planes of the target and, last, one flag a frame: whether the network's output was finite.
 
         The flags come back with the planes, so nobody waits for the device to look at them. `index` is the first frame's
-        number. Where it is `recorded`, a piece is valid only until the next is asked for, or the next call's. Raises
-        DeviceError when not even the smallest tile fits into memory.
+        number. With a `window` the planes are those of its frames, and the window says what becomes of them; features of these
+        frames are kept for the next call where it says `keep`. Where it is `recorded`, a piece is valid only until the next is
+        asked for, or the next call's. Raises DeviceError when not even the smallest tile fits into memory.
         """
-        at = 0
-        while at < len(planes[0]):
-            part = tuple(plane[at : at + self._batch] for plane in planes)
-            outputs = self._attempt(part, precision, recorded)
+        features = self._features if keep else Features()
+        if window is not None:
+            features.look(self, window.frames)
+        at, count = 0, len(planes[0]) if window is None else len(window.picks)
+        while at < count:
+            last = min(at + self._batch, count)
+            if window is None:
+                part = tuple(plane[at:last] for plane in planes)
+                outputs = self._attempt(partial(self._convert, precision=precision), part, (precision, self._tile), recorded)
+            else:
+                convert = partial(self._convert_window, window, window.of(at, last), precision, features)
+                outputs = self._attempt(convert, planes, (), False)
             if outputs is None:  # the same frames again; the exception is gone by now, and the memory that it held
+                features.drop()
                 self._make_room(index + at)
                 continue
             yield outputs
-            at += len(part[0])
+            at = last
 
     def bicubic(self, planes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """As `pieces`, all at once and without the network."""
         return self._convert(planes, None)
 
-    def _attempt(self, planes: tuple[Tensor, ...], precision: Precision, recorded: bool) -> tuple[Tensor, ...] | None:
+    def _attempt(self, convert: Convert, planes: tuple[Tensor, ...], key: Key, recorded: bool) -> tuple[Tensor, ...] | None:
         """Enlarge these frames at once; None when there is not enough memory for that."""
-        convert = partial(self._convert, precision=precision)
         try:
             if recorded and self._recorder is not None:
-                return self._recorder.run(convert, planes, self._batch, (precision, self._tile))
+                return self._recorder.run(convert, planes, self._batch, key)
             return convert(planes)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -96,24 +119,45 @@ class Conversion:
             return None
 
     def _convert(self, planes: tuple[Tensor, ...], precision: Precision | None) -> tuple[Tensor, ...]:
-        """Planes to RGB, network (None = leave it out), resize, RGB to planes: one name, so that each step's input is freed."""
-        target = self._target
+        """Planes to RGB, network (None = leave it out), and back: one name, so that each step's input is freed."""
         rgb = planes_to_rgb(planes, self._source)
         if precision is not None:
             rgb = self._network.enlarge(rgb, precision, self._tile_for(precision), self._halo)
+        return self._finish(rgb, planes[-1:])
+
+    def _convert_window(
+        self, whole: Window, window: Window, precision: Precision, features: Features, planes: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The frames of `window`, a part of `whole`, whose frames `planes` are."""
+        position = {id(frame): at for at, frame in enumerate(whole.frames)}
+
+        def rgb_of(frames: Sequence[FrameBatch]) -> Tensor:
+            each = [position[id(frame)] for frame in frames]  # one by one: not every device can pick from uint16
+            return torch.cat([planes_to_rgb(tuple(plane[at : at + 1] for plane in planes), self._source) for at in each])
+
+        tile = self._tile_for(precision)
+        rgb = self._network.enlarge_windows(window, rgb_of, precision, tile, self._halo, features)
+        middle = [position[id(window.frames[pick[len(pick) // 2]])] for pick in window.picks]
+        return self._finish(rgb, [planes[-1][at : at + 1] for at in middle])
+
+    def _finish(self, rgb: Tensor, alphas: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Resize, and RGB to planes; `alphas` are the source's last planes, whatever they hold, in any portions."""
+        target = self._target
         finite = rgb.sum(dim=(1, 2, 3)).isfinite()  # a sum is finite when all its terms are: one pass, no temporary
         rgb = resize(rgb, target.height, target.width)
         out = rgb_to_planes(rgb, target)
         if target.layout.alpha:
-            alpha = resize(alpha_to_float(planes[-1], self._source.layout.bits), target.height, target.width)
-            out = (*out, float_to_plane(alpha, target.layout.bits))
+            alpha = torch.cat([alpha_to_float(part, self._source.layout.bits) for part in alphas])
+            grown = resize(alpha, target.height, target.width)
+            out = (*out, float_to_plane(grown, target.layout.bits))
         return (*out, finite)
 
     def _tile_for(self, precision: Precision) -> int | None:
         """The tile in use; a retry in fp32 needs twice the memory that the tile was chosen for."""
         if precision == self._settings.precision or not self._settings.memory:
             return self._tile
-        fitting = choose_tile(self.spec, self._source, self._target, precision, 1, self._settings.memory)
+        memory, keep = self._settings.memory, self._settings.keep
+        fitting = choose_tile(self.spec, self._source, self._target, precision, 1, memory, keep=keep)
         return min((tile for tile in (self._tile, fitting) if tile is not None), default=None)
 
     def _make_room(self, index: int) -> None:

@@ -15,6 +15,7 @@ from itertools import cycle
 import torch
 
 from vsr.config import EngineSettings
+from vsr.engine.features import Features
 from vsr.engine.prefetch import deal, prefetch
 from vsr.engine.upscaler import EngineReport, Upscaler
 from vsr.frames import FrameBatch, FrameFormat
@@ -24,12 +25,16 @@ AHEAD = 1  # results that each worker may have waiting: what it made while its t
 
 
 class Crew:
-    """As `Upscaler`, and the same frames; `settings.workers` of them. One worker works in the caller's thread."""
+    """As `Upscaler`, and the same frames; `settings.workers` of them. One worker works in the caller's thread.
+
+    What one worker finds out about a frame (`features`) the others know too.
+    """
 
     def __init__(self, generator: Generator, source: FrameFormat, target: FrameFormat, settings: EngineSettings) -> None:
         count = settings.workers
         each = replace(settings, threads=settings.threads_each, memory=settings.memory // count, workers=1)
-        self._upscalers = [Upscaler(generator, source, target, each) for _ in range(count)]
+        self.features = Features()
+        self._upscalers = [Upscaler(generator, source, target, each, features=self.features) for _ in range(count)]
 
     @property
     def report(self) -> EngineReport:

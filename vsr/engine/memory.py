@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -18,6 +19,7 @@ MIN_TILE = 32
 TILE_STEP = 16
 MAX_BATCH = 16
 PIXELS_AT_ONCE = 2_000_000  # of input: what keeps a large chip busy, about one frame of 1920x1080
+KEPT_FOR = 1.2  # times the work that tiles of their size are worth to keep features: those of EDVR-M are a fifth of it
 UNKNOWN_SYSTEM_BYTES = 4 << 30  # no /proc and no sysconf: a machine that runs torch has this much
 UNLIMITED = 1 << 60  # cgroup v1 writes about 2**63 for "no limit"
 
@@ -147,52 +149,90 @@ ALPHA = 4
 
 
 def frame_bytes(
-    spec: ModelSpec, source: FrameFormat, target: FrameFormat, precision: Precision, batch: int, tile: int | None, halo: int
+    spec: ModelSpec,
+    source: FrameFormat,
+    target: FrameFormat,
+    precision: Precision,
+    batch: int,
+    tile: int | None,
+    halo: int,
+    *,
+    keep: bool = True,
 ) -> int:
     """Predict the peak of the device's memory while `batch` frames are enlarged at once, in bytes.
 
     The stages follow each other, so the peak is the most hungry one's: planes to RGB, the network (on whole frames or on
     tiles of `tile` + 2 * `halo` input pixels beside the stitched output), the resize to the target's size, RGB to planes.
-    Integer planes and the weights are there all the time.
+    Integer planes and the weights are there all the time; so are, of a model that looks at neighbours, the features of all
+    frames of a window (`keep` them for the next, or not).
     """
     scale = spec.scale or 1
     pixels, out = source.width * source.height, target.width * target.height
     native, halfway = pixels * scale**2, source.width * scale * target.height  # resized in one axis of two
     width = 4 if precision == "fp32" else 2
-    seen, stitched = pixels, 0
+    seen, stitched, tiles = pixels, 0, 1
     if tile is not None:
         seen = min(tile + 2 * halo, source.width) * min(tile + 2 * halo, source.height)
         stitched = native * FLOAT_RGB
+        tiles = math.ceil(source.width / tile) * math.ceil(source.height / tile)
+    looked_at = 2 * spec.context + 1  # by each of the frames, most of them by all
+    features = looked_at * seen * (tiles if keep else 1) * spec.feature_bytes * width // 4
     network = seen * max(spec.bytes_per_pixel * width // 4, 2 * FLOAT_RGB * scale**2)
     stages = (
         pixels * FROM_PLANES,
-        pixels * FLOAT_RGB + stitched + network,
+        pixels * FLOAT_RGB * looked_at + stitched + network,
         (native + max(native + halfway, 2 * halfway + out)) * FLOAT_RGB if native != out else 0,  # it pads, so it copies
         out * TO_PLANES,
     )
     alpha = out * ALPHA if target.layout.alpha else 0
-    planes = source.frame_bytes + 2 * target.frame_bytes
-    return spec.parameters * width + batch * (max(stages) + alpha + planes)
+    planes = looked_at * source.frame_bytes + 2 * target.frame_bytes
+    return spec.parameters * width + batch * (max(stages) + features + alpha + planes)
 
 
 def choose_tile(
-    spec: ModelSpec, source: FrameFormat, target: FrameFormat, precision: Precision, batch: int, budget: int
+    spec: ModelSpec,
+    source: FrameFormat,
+    target: FrameFormat,
+    precision: Precision,
+    batch: int,
+    budget: int,
+    *,
+    keep: bool = True,
 ) -> int | None:
     """The largest tile (input pixels, without halo) that keeps `frame_bytes` within `budget`; None = whole frames fit.
 
     Tiles are multiples of 16 and of the model's `multiple_of`, from 32 up. Raises DeviceError when not even that fits.
     """
-    if frame_bytes(spec, source, target, precision, batch, None, spec.halo_px) <= budget:
+    need = partial(frame_bytes, spec, source, target, precision, batch, halo=spec.halo_px, keep=keep)
+    if need(tile=None) <= budget:
         return None
     step, smallest = _tile_sizes(spec)
     for tile in range(max(source.width, source.height) // step * step, smallest - 1, -step):
-        if frame_bytes(spec, source, target, precision, batch, tile, spec.halo_px) <= budget:
+        if need(tile=tile) <= budget:
             return tile
-    needed = frame_bytes(spec, source, target, precision, batch, smallest, spec.halo_px)
+    needed = need(tile=smallest)
     raise DeviceError(
         f"{spec.name} from {source.width}x{source.height} to {target.width}x{target.height} needs {_gb(needed)} even in tiles of "
         f"{smallest} pixels, and {_gb(budget)} may be used: close other programs, or ask for a smaller --scale or --size"
     )
+
+
+def worth_keeping(
+    spec: ModelSpec, source: FrameFormat, target: FrameFormat, precision: Precision, batch: int, budget: int
+) -> bool:
+    """Whether the features of a window's frames are to be kept for the next: where that does not make tiles much smaller."""
+    if not spec.context:
+        return True
+    try:
+        with_them = choose_tile(spec, source, target, precision, batch, budget)
+    except DeviceError:
+        return False
+    without = choose_tile(spec, source, target, precision, batch, budget, keep=False)
+
+    def waste(tile: int | None) -> float:
+        return 1.0 if tile is None else (1 + 2 * spec.halo_px / tile) ** 2
+
+    return waste(with_them) <= KEPT_FOR * waste(without)
 
 
 def choose_batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -10,49 +10,95 @@ import torch
 from torch import Tensor
 
 from vsr.config import EngineSettings
-from vsr.engine.runners import Runner, runner
-from vsr.engine.tiling import cut, paste, plan_tiles
-from vsr.errors import ModelError
+from vsr.engine.features import Features
+from vsr.engine.precision import DTYPES
+from vsr.engine.runners import Runner, moved, runner
+from vsr.engine.tiling import Tile, cut, paste, plan_tiles
+from vsr.frames import FrameBatch, Window
 from vsr.models.spec import Generator, Precision
 
 
 class Network:
-    """Runs a single-frame generator. Raises ModelError for one that needs neighbouring frames."""
+    """Runs a generator at its native scale, in one of its precisions; with tiles only one of them is in it at a time."""
 
     def __init__(self, generator: Generator, device: torch.device, settings: EngineSettings) -> None:
-        if generator.spec.context:
-            raise ModelError(f"model {generator.spec.name}: it needs several frames at once, which is not supported yet")
         self.spec = generator.spec
         self._generator = generator
         self._device = device
         self._settings = settings
         self._runners: dict[Precision, Runner] = {}
+        self._moved: dict[Precision, Generator] = {}
 
     def enlarge(self, rgb: Tensor, precision: Precision, tile: int | None, halo: int) -> Tensor:
-        """Run the network at its native scale.
+        """Enlarge frames, each on its own.
 
         rgb      (N, 3, H, W) float32, gamma-coded; padded by reflection to what the model needs, and cropped afterwards
         tile     side of the square tiles in input pixels without `halo`; None = whole frames
         returns  (N, 3, H * scale, W * scale) float32, possibly a view
-
-        The network computes in `precision`; with tiles only one of them is in it at a time.
         """
-        scale, (height, width) = self.spec.scale or 1, rgb.shape[-2:]
-        padded = reflect(rgb, *(self._padded(size) for size in (height, width)))
-        tiles = plan_tiles(padded.shape[2], padded.shape[3], tile, halo, self.spec.multiple_of)
+        padded = self._pad(rgb)
+        run = self._runner(precision)
+        out = self._tiled(padded.shape, precision, tile, halo, lambda part: run(cut(padded, part)))
+        return self._cropped(out, *rgb.shape[-2:])
+
+    def enlarge_windows(
+        self,
+        window: Window,
+        rgb_of: Callable[[Sequence[FrameBatch]], Tensor],
+        precision: Precision,
+        tile: int | None,
+        halo: int,
+        features: Features,
+    ) -> Tensor:
+        """Enlarge frames with the neighbours that their windows show, as `enlarge`.
+
+        `rgb_of` gives (N, 3, H, W) of frames of the window; it is asked only for those whose features are not in `features` yet.
+        """
+        net, dtype = self._net(precision), DTYPES[precision]
+        format = window.frames[0].format
+        shape = (len(window.picks), 3, self._padded(format.height), self._padded(format.width))
+
+        def run(part: Tile) -> Tensor:
+            def make(frames: Sequence[FrameBatch]) -> Tensor:
+                crop = cut(self._pad(rgb_of(frames)), part)
+                return net.features(crop.to(dtype, memory_format=torch.channels_last))
+
+            each = features.of(window.frames, (part, precision), make)
+            return net.reconstruct(torch.stack([torch.cat([each[at] for at in pick]) for pick in window.picks]))
+
+        out = self._tiled(torch.Size(shape), precision, tile, halo, run)
+        return self._cropped(out, format.height, format.width)
+
+    def _tiled(
+        self, shape: torch.Size, precision: Precision, tile: int | None, halo: int, run: Callable[[Tile], Tensor]
+    ) -> Tensor:
+        """What `run` makes of each tile of frames of `shape`, as one picture (N, 3, H * scale, W * scale) float32."""
+        scale, (height, width) = self.spec.scale or 1, shape[-2:]
+        tiles = plan_tiles(height, width, tile, halo, self.spec.multiple_of)
         with full_float32() if precision == "fp32" and self._device.type == "cuda" else nullcontext():
             if len(tiles) == 1:
-                out = self._run(padded, precision).to(torch.float32, memory_format=torch.contiguous_format)
-            else:
-                out = padded.new_empty((*padded.shape[:2], padded.shape[2] * scale, padded.shape[3] * scale))
-                for part in tiles:
-                    paste(out, self._run(cut(padded, part), precision), part, scale)
-        return out[..., : height * scale, : width * scale]
+                return run(tiles[0]).to(torch.float32, memory_format=torch.contiguous_format)
+            out = torch.empty((*shape[:2], height * scale, width * scale), device=self._device)
+            for part in tiles:
+                paste(out, run(part), part, scale)
+        return out
 
-    def _run(self, frames: Tensor, precision: Precision) -> Tensor:
+    def _runner(self, precision: Precision) -> Runner:
         if precision not in self._runners:
             self._runners[precision] = runner(self._generator, self._device, precision, self._settings)
-        return self._runners[precision](frames)
+        return self._runners[precision]
+
+    def _net(self, precision: Precision) -> Generator:
+        if precision not in self._moved:
+            self._moved[precision] = moved(self._generator, self._device, DTYPES[precision])
+        return self._moved[precision]
+
+    def _pad(self, rgb: Tensor) -> Tensor:
+        return reflect(rgb, *(self._padded(size) for size in rgb.shape[-2:]))
+
+    def _cropped(self, out: Tensor, height: int, width: int) -> Tensor:
+        scale = self.spec.scale or 1
+        return out[..., : height * scale, : width * scale]
 
     def _padded(self, size: int) -> int:
         multiple = self.spec.multiple_of

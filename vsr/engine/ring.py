@@ -192,7 +192,7 @@ class Ring(Generic[K]):
         return _Flight(key, slot, computed, landing)
 
     def _hold(self, slot: _Slot, pieces: Iterable[Piece], count: int) -> Piece:
-        """The pieces as one, in memory that neither the next piece nor the next batch overwrites."""
+        """The pieces, of at most `count` frames, as one, in memory that neither the next piece nor the next batch overwrites."""
         if self._backend.graphs is None:
             return join(pieces)
         at = 0
@@ -201,7 +201,7 @@ class Ring(Generic[K]):
                 idle.prepare_to_hold(piece, count)
             slot.hold(piece, at)
             at += len(piece[0])
-        return tuple(memory[:count] for memory in slot.output)
+        return tuple(memory[:at] for memory in slot.output)
 
     def _land(self, flying: deque[_Flight[K]]) -> Landed[K]:
         flight = flying.popleft()

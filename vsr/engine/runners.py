@@ -66,10 +66,20 @@ def _runs(net: ExactCpuNetwork) -> Runner:
 
 
 def _plain(generator: Generator, device: torch.device, dtype: torch.dtype) -> Runner:
+    net, size = moved(generator, device, dtype), 2 * generator.spec.context + 1
+
+    def run(frames: Tensor) -> Tensor:
+        each = net.features(frames.to(dtype, memory_format=torch.channels_last))
+        return net.reconstruct(each[:, None].expand(-1, size, -1, -1, -1))  # every frame its own neighbour
+
+    return run
+
+
+def moved(generator: Generator, device: torch.device, dtype: torch.dtype) -> Generator:
+    """A copy of the generator on a device, in a type, as the device likes it best."""
     # channels_last is what tensor cores want, and on a CPU 1.1 times (fp32) and 1.14 times (bf16) as fast as NCHW.
     net = generator.fused() if isinstance(generator, Fusible) else copy.deepcopy(generator)
-    net = net.to(device, dtype, memory_format=torch.channels_last)
-    return lambda frames: net.reconstruct(net.features(frames.to(dtype, memory_format=torch.channels_last))[:, None])
+    return net.to(device, dtype, memory_format=torch.channels_last)
 
 
 def exact(generator: Generator, backend: Backend, threads: int) -> ExactCpuNetwork | None:

@@ -18,11 +18,14 @@ from torch import Tensor
 
 from vsr.config import EngineSettings
 from vsr.engine.conversion import BackOff, Conversion
+from vsr.engine.features import Features
 from vsr.engine.lanes import Backend, backend_for
 from vsr.engine.precision import resolve_device
+from vsr.engine.reuse import stacked
 from vsr.engine.ring import Ring, join
+from vsr.engine.window import alone
 from vsr.errors import ConfigError, MediaError
-from vsr.frames import FrameBatch, FrameFormat, Plane
+from vsr.frames import FrameBatch, FrameFormat, Plane, Window
 from vsr.models.spec import Generator, Precision
 
 T = TypeVar("T")
@@ -88,8 +91,9 @@ class Upscaler:
 
     `target` may differ from `source` in size, bits and subsampling. RGB and gray may become YUV and YUV may become RGB; colour
     never becomes gray, and alpha is not invented. Gray goes through the network as three equal channels, alpha through
-    bicubic. `backend` is how the device is driven (None = the usual way). Raises ConfigError for other pairs of formats,
-    ModelError for a model that needs neighbouring frames, DeviceError for a device that is not there.
+    bicubic. `backend` is how the device is driven (None = the usual way). A model that looks at neighbours takes them from
+    `FrameBatch.window`, and keeps what it knows of them in `features`, which workers may share; a frame without a window is its
+    own neighbour. Raises ConfigError for other pairs of formats, DeviceError for a device that is not there.
     """
 
     def __init__(
@@ -99,12 +103,13 @@ class Upscaler:
         target: FrameFormat,
         settings: EngineSettings,
         backend: Backend | None = None,
+        features: Features | None = None,
     ) -> None:
         _check_formats(source, target)
         self.source, self.target, self.settings = source, target, settings
         self._device = resolve_device(settings.device)
         backend = backend or backend_for(self._device)
-        self._conversion = Conversion(generator, source, target, settings, self._device, backend.graphs)
+        self._conversion = Conversion(generator, source, target, settings, self._device, backend.graphs, features)
         self._ring: Ring[FrameBatch] = Ring(backend, settings.slots)
         self._report = EngineReport()
 
@@ -120,9 +125,10 @@ class Upscaler:
         """
         self._begin()
         started = perf_counter()
+        batch = self._seen(batch)
         with torch.inference_mode():
             planes = tuple(self._upload(plane) for plane in self._planes(batch))
-            outputs = join(self._conversion.pieces(batch.index, planes, self.settings.precision))
+            outputs = join(self._conversion.pieces(batch.index, planes, self.settings.precision, window=batch.window))
             arrays = tuple(tensor.cpu().numpy() for tensor in outputs)
         return self._finish(batch, arrays, {"model": perf_counter() - started})
 
@@ -132,7 +138,7 @@ class Upscaler:
         `timings` gains "h2d", "model" and "d2h", in seconds on the device. Raises what `up` raises, after the frames before.
         """
         self._begin()
-        items = ((batch, self._planes(batch)) for batch in batches)
+        items = ((batch, self._planes(batch)) for batch in map(self._seen, batches))
         with closing(self._ring.run(items, self._compute)) as landings:
             for landed in landings:
                 yield self._finish(landed.key, landed.planes, landed.seconds)
@@ -142,6 +148,13 @@ class Upscaler:
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
 
+    def _seen(self, batch: FrameBatch) -> FrameBatch:
+        """The batch with a window where, and only where, the model has a use for it."""
+        context = self._conversion.spec.context
+        if not context:
+            return replace(batch, window=None)
+        return batch if batch.window is not None else alone(batch, context)
+
     def _planes(self, batch: FrameBatch) -> tuple[Plane, ...]:
         changes = [
             f"{field.name} {now} instead of {then}"
@@ -150,28 +163,33 @@ class Upscaler:
         ]
         if changes:
             raise MediaError(f"frame {batch.index} has {', '.join(changes)}: convert the film to one format first")
-        return batch.planes
+        return batch.planes if batch.window is None else _all_planes(batch.window)
 
     def _upload(self, plane: Plane) -> Tensor:
         return torch.from_numpy(plane.copy()).to(self._device)  # a copy: torch warns about arrays that it may not write to
 
     def _compute(self, batch: FrameBatch, planes: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-        return self._conversion.pieces(batch.index, planes, self.settings.precision, recorded=True)
+        keep = self.settings.keep
+        return self._conversion.pieces(
+            batch.index, planes, self.settings.precision, window=batch.window, recorded=True, keep=keep
+        )
 
     def _finish(self, batch: FrameBatch, arrays: tuple[Plane, ...], seconds: Mapping[str, float]) -> FrameBatch:
         *planes, finite = arrays
         for frame in np.flatnonzero(finite == 0):
             for plane, saved in zip(planes, self._rescue(batch, int(frame)), strict=True):
                 plane[frame] = saved[0]
-        return replace(batch, format=self.target, planes=tuple(planes), timings={**batch.timings, **seconds})
+        return replace(batch, format=self.target, planes=tuple(planes), timings={**batch.timings, **seconds}, window=None)
 
     def _rescue(self, batch: FrameBatch, at: int) -> list[Plane]:
         """Enlarge one frame again: in each better precision, and at last without the network. A frame is never lost."""
         index = batch.index + at
         with torch.inference_mode():
             planes = tuple(self._upload(plane[at : at + 1]) for plane in batch.planes)
+            window = batch.window and batch.window.of(at, at + 1)
+            seen = planes if window is None else tuple(self._upload(plane) for plane in _all_planes(window))
             for precision in self._better_precisions():
-                *saved, finite = join(self._conversion.pieces(index, planes, precision))
+                *saved, finite = join(self._conversion.pieces(index, seen, precision, window=window))
                 if bool(finite):
                     self._report = replace(self._report, retries=(*self._report.retries, Retry(index, precision)))
                     break
@@ -185,6 +203,11 @@ class Upscaler:
             yield "bf16"
         if self.settings.precision != "fp32":
             yield "fp32"
+
+
+def _all_planes(window: Window) -> tuple[Plane, ...]:
+    """Those of all its frames."""
+    return stacked([replace(frame, window=None) for frame in window.frames]).planes
 
 
 def _check_formats(source: FrameFormat, target: FrameFormat) -> None:

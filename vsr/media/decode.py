@@ -63,6 +63,7 @@ class _Held:
     duration: int
     planes: tuple[Plane, ...]
     data: PictureData | None
+    shown: bool
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Reader:
     `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame
     from which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where a seek misses it, the film is decoded
     from the beginning. `deinterlace` makes whole frames of fields: times that come out are then in the ticks of `vsr.fields`
-    (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`.
+    (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`. Only frames within `shown`
+    (pts, as start and stop) are shown, numbered from `index` on, and counted.
 
     With `hardware` a file's frames come from a device as long as it gives them; then software enters where this Reader entered
     and goes on after the last frame that was given.
@@ -104,12 +106,14 @@ class Reader:
         deinterlace: Deinterlace = "off",
         origin: int | None = None,
         hardware: Hardware | None = None,
+        shown: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.report = ReadReport()
         self._hardware = hardware
         self._source, self._info, self._batch = source, info, batch
         self._start, self._stop, self._enter, self._index = start, stop, enter, index
         self._spool_path, self._deinterlace, self._origin = spool, deinterlace, origin
+        self._shown = shown
         self._clock = Clock(info)
         self._stack = ExitStack()
         self._spool: Spool | None = None
@@ -145,17 +149,26 @@ class Reader:
         return self._stack.enter_context(open_input(self._source))
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        held: list[_Held] = []
         index, began = self._index, perf_counter()
-        for frame in self._frames():
-            held.append(frame)
-            if len(held) == self._batch:
-                yield self._stack_up(held, index, perf_counter() - began)
-                index, held, began = index + len(held), [], perf_counter()
-        if held:
+        for held in self._grouped(self._frames()):
             yield self._stack_up(held, index, perf_counter() - began)
+            index, began = index + len(held) * held[0].shown, perf_counter()
         if self.report.frames == 0 and self._start is None:
             raise DecodeError(f"{source_name(self._source)}: not one frame of it can be decoded")
+
+    def _grouped(self, frames: Iterator[_Held]) -> Iterator[list[_Held]]:
+        """Frames in batches, those that are shown in others than those that are not."""
+        held: list[_Held] = []
+        for frame in frames:
+            if held and held[0].shown != frame.shown:
+                yield held
+                held = []
+            held.append(frame)
+            if len(held) == self._batch:
+                yield held
+                held = []
+        if held:
+            yield held
 
     def times(self) -> Iterator[FrameTime]:
         """When every frame comes, without its planes."""
@@ -170,7 +183,8 @@ class Reader:
         else:
             planes = tuple(np.stack(same) for same in zip(*(f.planes for f in held), strict=True))
         pts, durations, data = zip(*((f.pts, f.duration, f.data) for f in held), strict=True)
-        return FrameBatch(self._info.format, planes, pts, durations, index, {"decode": seconds}, data)
+        shown = held[0].shown
+        return FrameBatch(self._info.format, planes, pts, durations, index, {"decode": seconds}, data, shown=shown)
 
     def _frames(self) -> Iterator[_Held]:
         """Each frame within start and stop."""
@@ -180,15 +194,21 @@ class Reader:
                 continue
             if self._stop is not None and timed.pts >= self._stop * each:
                 return
-            self.report.deinterlaced_frames += timed.rebuilt
-            yield _Held(timed.pts, timed.duration, read_planes(timed.frame)[: self._info.format.layout.plane_count], timed.data)
+            shown = self._shows(timed.pts, each)
+            self.report.deinterlaced_frames += timed.rebuilt and shown
+            planes = read_planes(timed.frame)[: self._info.format.layout.plane_count]
+            yield _Held(timed.pts, timed.duration, planes, timed.data, shown)
+
+    def _shows(self, pts: int, each: int = 1) -> bool:
+        first, after = self._shown
+        return (first is None or pts >= first * each) and (after is None or pts < after * each)
 
     def _timed(self) -> Iterator[Timed]:
         """Every decoded frame at its time, in the film's size and layout."""
         for frame in self._entered():
             pts = self._clock.tick(frame.pts, frame.dts)
             self.report.invented_pts = self._clock.invented
-            wanted = (self._start is None or pts >= self._start) and (self._stop is None or pts < self._stop)
+            wanted = (self._start is None or pts >= self._start) and (self._stop is None or pts < self._stop) and self._shows(pts)
             self.report.frames += wanted
             data = picture_data_of(frame, self._info.rate)
             before_start = self._deinterlace == "off" and self._start is not None and pts < self._start

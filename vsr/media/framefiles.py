@@ -46,6 +46,11 @@ def sequence_info(pattern: str, fps: str | None) -> VideoInfo:
     )
 
 
+def first_number(info: VideoInfo) -> int:
+    """The number of a film's first image when it becomes images: as in the sequence that it comes from, else 1."""
+    return next(iter(list_sequence(info.source))) if info.container == IMAGES else 1
+
+
 class SequenceReader:
     """The files of a pattern as `FrameBatch`es. All must have the first one's size and kind: DecodeError names the odd one."""
 
@@ -81,7 +86,7 @@ def _describe(format: FrameFormat) -> str:
 
 
 class PatternWriter:
-    """Frames as numbered images from 1 up, each whole under its name or not there; `finish` adds their `timestamps.json`."""
+    """Frames as numbered images from `first` up, each whole under its name or not there; `finish` adds `timestamps.json`."""
 
     def __init__(self, pattern: str, time_base: Fraction, first: int = 1) -> None:
         self.pts: list[int] = []
