@@ -209,12 +209,45 @@ def test_probe_sees_the_film(vsr: Run, clip: Path) -> None:
     assert facts["info"]["time_base"] == "1/12800" and facts["info"]["format"]["width"] == 64
 
 
+def test_models_info_tells_the_layers(vsr: Run) -> None:
+    assert "  17 x: k3n64s1, PReLU\n  k3n48s1\n  PixelShuffle x4\n" in vsr("models", "info", "animevideo", "--layers").out
+    told = json.loads(vsr("models", "info", "animevideo", "--layers", "--json", "-").out)["layers"]
+    assert told[:2] == [{"name": "", "times": 17, "layers": ["k3n64s1", "PReLU"]}, "k3n48s1"]
+    assert "layers" not in json.loads(vsr("models", "info", "animevideo", "--json", "-").out)
+    assert "none: the engine" in vsr("models", "info", "bicubic", "--layers").out
+
+
+def test_models_info_tells_what_is_in_a_checkpoint(vsr: Run, tmp_path: Path) -> None:
+    import torch
+
+    from vsr.models.mdsr import MDSR
+
+    path = tmp_path / "three.pth"
+    torch.save({"params": MDSR(1, num_feat=8).state_dict()}, path)
+    found = json.loads(vsr("models", "info", path, "--json", "-").out)["model"]
+    assert (found["architecture"], found["channels"]) == ("MDSR", "RGB in, RGB out")
+    assert found["scales"] == "x2, x3, x4 in one file; the figures are those of x2"
+    torch.save({"position": torch.ones(2)}, path)
+    refused = vsr("models", "info", path)
+    assert (refused.code, len(refused.lines)) == (1, 1)
+    assert "no architecture" in refused.err
+
+
 def test_models_list_and_info(vsr: Run) -> None:
     listed = vsr("models", "list").out
     assert all(name in listed for name in ("esrgan", "esrgan-anime", "animevideo", "bicubic"))
     assert "16,697,987" in vsr("models", "info", "esrgan").out
     assert vsr("models", "info", "animevidoe").code == 1
     assert {m["name"] for m in json.loads(vsr("models", "list", "--json", "-").out)["models"]} >= {"esrgan", "bicubic"}
+
+
+def test_models_pull(vsr: Run) -> None:
+    assert "has no weights, and needs none" in vsr("models", "pull", "bicubic").out
+    assert json.loads(vsr("models", "pull", "bicubic", "--json", "-").out)["done"] == [
+        "bicubic any scale: has no weights, and needs none"
+    ]
+    assert "is used as it is: --model net.pth" in vsr("models", "pull", "net.pth").out
+    assert vsr("models", "pull", "spam").code == 1
 
 
 def test_progress_as_json_lines(vsr: Run, clip: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from vsr.engine.upscaler import EngineReport, Retry, Upscaler
 from vsr.errors import MediaError
 from vsr.frames import FrameBatch
 from vsr.models import zoo
-from vsr.models.weights import load
+from vsr.models.weights import available, load
 
 TARGET = format_of(YUV, 76, 44)
 
@@ -54,6 +54,8 @@ def test_it_makes_the_frames_of_one_upscaler(workers: int, count: int) -> None:
 @pytest.mark.parametrize(("precision", "backend"), [("fp32", "torch"), ("bf16", "torch"), ("fp32", "winograd"), ("fp32", "ncnn")])
 def test_stream_is_the_loop_for_every_model(name: str, precision: Precision, backend: Backend) -> None:
     """Bit for bit: `[up(batch) for batch in batches]`, whatever computes, alone and side by side."""
+    if not available(name):
+        pytest.skip(f"vsr models pull {name}")
     net = load(name, 4)
     if backend != "torch" and not knows(backend, net):
         pytest.skip(f"{backend} does not run {name} here")

@@ -171,15 +171,23 @@ def test_gray_networks_are_refused(tmp_path: Path) -> None:
         weights.load(str(path), 2)
 
 
-@pytest.mark.slow
-def test_inpainting_and_faces_are_refused(tmp_path: Path) -> None:
-    from spandrel.architectures.GFPGAN import GFPGAN
-    from spandrel.architectures.LaMa import LaMa
-
-    for network, purpose in ((LaMa, "Inpainting"), (GFPGAN, "FaceSR")):
-        with torch.device("meta"):
-            state = network().state_dict()
-        path = tmp_path / f"{purpose}.pth"
-        torch.save({name: torch.zeros(()).expand(tensor.shape) for name, tensor in state.items()}, path)  # a small file
-        with pytest.raises(ModelError, match=f"is for {purpose}"):
-            weights.load(str(path), 2)
+@pytest.mark.parametrize(
+    ("name", "purpose", "keys"),
+    [
+        (
+            "CodeFormer",
+            "face restoration",
+            ["position_emb", "feat_emb.weight", "idx_pred_layer.1.weight", "generator.blocks.0.weight"],
+        ),
+        ("MAT", "inpainting", ["synthesis.first_stage.conv_first.conv.resample_filter", "mapping.fc0.weight"]),
+        ("MAT", "inpainting", ["model.synthesis.first_stage.conv_first.conv.resample_filter"]),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_networks_for_other_work_are_refused_by_name(
+    name: str, purpose: str, keys: list[str], wrapped: bool, tmp_path: Path
+) -> None:
+    path, state = tmp_path / "net.pth", {key: torch.ones(2) for key in keys}
+    torch.save({"params_ema": state} if wrapped else state, path)
+    with pytest.raises(ModelError, match=f"net.pth: {name} is for {purpose}, not for upscaling"):
+        weights.load(str(path), 2)

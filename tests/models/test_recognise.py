@@ -21,6 +21,7 @@ from vsr.models.mdsr import MDSR
 from vsr.models.recognise import RULES, recognise, unwrap
 from vsr.models.rrdb import RRDBNet
 from vsr.models.single import SingleFrame
+from vsr.models.span import SPAN
 from vsr.models.zoo import ARCHITECTURES
 
 spandrel = pytest.importorskip("spandrel")
@@ -82,6 +83,31 @@ def test_compact_gives_spandrels_picture(scale: int, tmp_path: Path) -> None:
     assert (loaded.spec.halo_px, loaded.spec.warnings) == (5, ())
     with torch.inference_mode():
         torch.testing.assert_close(loaded(image).clamp(0, 1), other(image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_span_is_merged_and_gives_spandrels_picture(scale: int, tmp_path: Path) -> None:
+    from spandrel.architectures.SPAN import SPAN as Theirs
+
+    torch.manual_seed(scale)
+    net, path = Theirs(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=scale), tmp_path / "span.pth"
+    torch.save({"params": net.state_dict()}, path)
+    loaded, other = weights.load(str(path), scale), spandrel.ModelLoader("cpu").load_from_state_dict(net.state_dict())
+    image = torch.rand(1, 3, 21, 17)
+    assert type(loaded) is SPAN
+    assert (loaded.spec.scale, loaded.spec.halo_px, loaded.spec.warnings) == (scale, 21, ())
+    with torch.inference_mode():
+        out = loaded(image).clamp(0, 1)
+        assert 0 < out.mean() < 1
+        torch.testing.assert_close(out, other(image), rtol=0, atol=1e-5)
+
+
+def test_span_without_normalisation_is_left_to_spandrel(tmp_path: Path) -> None:
+    from spandrel.architectures.SPAN import SPAN as Theirs
+
+    net, path = Theirs(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, norm=False), tmp_path / "span.pth"
+    torch.save(net.state_dict(), path)
+    assert isinstance(weights.load(str(path), 2), CommunityNetwork)
 
 
 def own(kind: str) -> SingleFrame:

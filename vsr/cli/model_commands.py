@@ -10,11 +10,13 @@ from vsr.cli.console import show_rows, write_json
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from vsr.models.checkpoints import Checkpoint
+    from vsr.models.layers import Item
     from vsr.models.sources import ZooEntry
-    from vsr.models.spec import ModelSpec
+    from vsr.models.spec import Generator, ModelSpec
 
 
 def run_models_list(target: str | None) -> None:
@@ -46,34 +48,66 @@ def run_models_list(target: str | None) -> None:
     write_json(target, "models list", "ok", [], models=rows)
 
 
-def run_models_info(model: str, target: str | None) -> None:
+def run_models_info(model: str, target: str | None, *, layers: bool = False) -> None:
     """`vsr models info`."""
-    from vsr.models.weights import is_path, load
-    from vsr.models.zoo import entry
+    from vsr.models.weights import is_path
 
-    if is_path(model):
-        spec = load(model, 1.0).spec
-        rows: dict[str, object] = {"file": model, **spec_rows(spec)}
-    else:
-        found = entry(model)
-        spec = found.networks[0].spec
-        rows = {
-            "name": model,
-            "for": found.title,
-            **spec_rows(spec),
-            "scales": ", ".join(f"x{s}" for s in found.scales) or "any",
-            "licence": found.licence,
-            "source": found.source,
-            "trained on": found.training,
-            "figures": found.figures,
-            "sha256": found.sha256,
-            "weights": weights_state(found),
-        }
+    rows, spec, networks = _of_file(model) if is_path(model) else _of_entry(model)
+    items: tuple[Item, ...] | None = None
+    if layers:
+        from vsr.models.layers import layers_of
+
+        items = layers_of(networks())
     if target != STDIO:
         show_rows(rows, 16)
+        if items is not None:
+            _show_layers(items)
     for text in spec.warnings:
         click.echo(f"warning: {text}", err=True)
-    write_json(target, "models info", "ok", list(spec.warnings), model=rows, spec=spec)
+    found = {} if items is None else {"layers": items}
+    write_json(target, "models info", "ok", list(spec.warnings), model=rows, spec=spec, **found)
+
+
+def _of_file(path: str) -> tuple[dict[str, object], ModelSpec, Callable[[], Generator]]:
+    from vsr.models.recognise import scales_of
+    from vsr.models.weights import load
+
+    network = load(path, 1.0)
+    spec = network.spec
+    rows = {"file": path, **spec_rows(spec)}
+    if scales := scales_of(spec.architecture):
+        rows["scales"] = ", ".join(f"x{scale}" for scale in scales) + f" in one file; the figures are those of x{spec.scale}"
+    rows["channels"] = "RGB in, RGB out"  # any other network was refused
+    return rows, spec, lambda: network
+
+
+def _of_entry(name: str) -> tuple[dict[str, object], ModelSpec, Callable[[], Generator]]:
+    from vsr.models.weights import without_weights
+    from vsr.models.zoo import entry
+
+    found = entry(name)
+    spec = found.networks[0].spec
+    rows = {
+        "name": name,
+        "for": found.title,
+        **spec_rows(spec),
+        "scales": ", ".join(f"x{s}" for s in found.scales) or "any",
+        "licence": found.licence,
+        "source": found.source,
+        "trained on": found.training,
+        "figures": found.figures,
+        "sha256": found.sha256,
+        "weights": weights_state(found),
+    }
+    return rows, spec, lambda: without_weights(found.networks[0])
+
+
+def _show_layers(items: tuple[Item, ...]) -> None:
+    from vsr.models.layers import lines
+
+    click.echo("layers")
+    for line in lines(items, "  ") if items else ("  none: the engine's own resize does all the work",):
+        click.echo(line)
 
 
 def run_models_pull(name: str, target: str | None) -> None:

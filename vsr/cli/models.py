@@ -35,17 +35,20 @@ def models_list(json_file: str | None) -> None:
 
 @models.command("info")
 @click.argument("name", metavar="NAME|PATH")
+@click.option(
+    "--layers", is_flag=True, help="Its layers, in the notation of the papers: k3n64s1 is a 3x3 convolution to 64 channels."
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
-def models_info(name: str, json_file: str | None) -> None:
-    """Everything known about one model.
+def models_info(name: str, layers: bool, json_file: str | None) -> None:
+    """Everything known about one model, or about the network in a checkpoint.
 
     \b
     Example:
-      vsr models info esrgan
+      vsr models info esrgan --layers
     """
     from vsr.cli.model_commands import run_models_info
 
-    run_models_info(name, json_file)
+    run_models_info(name, json_file, layers=layers)
 
 
 @models.command("pull")

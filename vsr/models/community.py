@@ -7,6 +7,7 @@ and nothing else, and TorchScript archives, which are programs, are refused.
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,13 @@ HALO = 32
 SCRATCH_FACTOR = 2
 # Where the network cannot be run without data: twice the 40 kB of HAT, the hungriest that was measured.
 UNKNOWN_BYTES_PER_PIXEL = 80_000
+
+# Well known, and for other work; spandrel itself does not know them: what it is, what it is for, and a tensor that it alone has.
+OTHER_WORK = (
+    ("CodeFormer", "face restoration", "idx_pred_layer.1.weight"),
+    ("MAT", "inpainting", "synthesis.first_stage.conv_first.conv.resample_filter"),
+    ("MAT", "inpainting", "model.synthesis.first_stage.conv_first.conv.resample_filter"),
+)
 
 
 class CommunityNetwork(SingleFrame):
@@ -118,8 +126,14 @@ def _describe(path: Path, state: Mapping[str, Any]) -> ImageModelDescriptor[Any]
     # Late: importing spandrel takes seconds (forty architectures).
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
 
+    tensors = canonicalize_state_dict(dict(state))
+    for name, purpose, key in OTHER_WORK:
+        if key in tensors:
+            raise ModelError(f"{path}: {name} is for {purpose}, not for upscaling whole pictures; choose another checkpoint")
     try:
-        descriptor = ModelLoader("cpu").load_from_state_dict(canonicalize_state_dict(dict(state)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the architectures' own, for their authors: empty tensors, meshgrid without indexing
+            descriptor = ModelLoader("cpu").load_from_state_dict(tensors)
     except UnsupportedModelError as exc:
         raise ModelError(f"{path}: the weights of no architecture that spandrel knows; choose another checkpoint") from exc
     except Exception as exc:  # a detector that was wrong fails in the architecture's own code, in any way
@@ -139,9 +153,9 @@ def _spec(path: Path, descriptor: ImageModelDescriptor[Any], sha256: str) -> Mod
     from spandrel import ModelTiling
 
     needs = descriptor.size_requirements
-    warnings = [f"{path.name}: receptive field unknown, tiles overlap by {HALO} px; check for seams, or use --tile off"]
+    told = [f"{path.name}: receptive field unknown, tiles overlap by {HALO} px; check for seams, or use --tile off"]
     if descriptor.tiling is not ModelTiling.SUPPORTED:
-        warnings.append(f"{path.name}: {descriptor.architecture.name} looks at the whole picture; tiles may show, use --tile off")
+        told.append(f"{path.name}: {descriptor.architecture.name} looks at the whole picture; tiles may show, use --tile off")
     supported: dict[Precision, bool] = {"fp32": True, "fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
     multiple = needs.multiple_of
     side = -(-max(64, needs.minimum) // multiple) * multiple
@@ -158,7 +172,7 @@ def _spec(path: Path, descriptor: ImageModelDescriptor[Any], sha256: str) -> Mod
         mflop_per_pixel=mflop,
         parameters=sum(p.numel() for p in descriptor.model.parameters()),
         weights_sha256=sha256,
-        warnings=tuple(warnings),
+        warnings=tuple(told),
     )
 
 

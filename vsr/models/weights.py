@@ -1,7 +1,8 @@
 """Find a model's weights and load them: `load(name or path, target scale)` gives a network that is ready to run.
 
 Weights from packages and from the web are converted once and kept in the user's cache folder (VSR_CACHE, or where the system
-keeps caches). Nothing is fetched here: `vsr.models.pull` does. No torch at import time: `available` answers for `vsr models list`.
+keeps caches). Nothing is fetched here: `vsr.models.pull` does that. No torch at import time: `available` answers for
+`vsr models list`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def _load_blended(model: str, target_scale: float, alpha: float) -> Generator:
     (own, warnings), (oriented, more) = weights_of(network), weights_of(other)
     mixed = blend(oriented, own, alpha)
     return build(replace(network.spec, warnings=(*warnings, *more)), network.options, mixed.state, mixed.sha256)
+
+
+def without_weights(network: Network) -> Generator:
+    """One network of a zoo entry on torch's meta device: what it is made of, without its weights."""
+    return _meta(network.spec.architecture, network.options)
 
 
 def is_path(model: str) -> bool:

