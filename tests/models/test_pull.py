@@ -138,7 +138,7 @@ def test_an_installed_package_is_converted_without_an_installer(
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("where the folder should be")
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "file"))
-    with pytest.raises(WeightsError, match="file: cannot be written .* set VSR_CACHE"):
+    with pytest.raises(WeightsError, match=r"file: cannot be written .* set VSR_CACHE"):
         [*pull(entry(packaged(binary())))]
 
 
