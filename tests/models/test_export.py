@@ -71,11 +71,23 @@ def test_a_file_for_one_size(compact: str, tmp_path: Path) -> None:
     assert session.get_outputs()[0].shape == [1, 3, 64, 96]
 
 
-@needs_onnx
 def test_a_size_that_the_network_cannot_take(folded: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"--size 31x32: .* multiples of 2"):
         export_onnx(folded, tmp_path / "net.onnx", size=(31, 32), opset=18, target_scale=4)
     assert left(tmp_path) == []
+
+
+@needs_onnx
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # spandrel's SwinIR
+def test_a_network_that_holds_the_traced_size_is_for_that_size_alone(tmp_path: Path) -> None:
+    swin = pytest.importorskip("spandrel.architectures.SwinIR").SwinIR
+    torch.manual_seed(0)
+    small = {"img_size": 16, "window_size": 8, "depths": [1], "num_heads": [2], "embed_dim": 16, "mlp_ratio": 2}
+    torch.save({"params": swin(**small, upsampler="pixelshuffledirect", upscale=2).state_dict()}, tmp_path / "swin.pth")
+    done = export_onnx(str(tmp_path / "swin.pth"), tmp_path / "net.onnx", size=None, opset=18, target_scale=2)
+    assert done.size == (64, 64)
+    assert any("for 64x64 alone" in text for text in done.warnings)
+    assert left(tmp_path) == ["net.onnx"]
 
 
 @needs_onnx
@@ -86,7 +98,6 @@ def test_a_file_that_differs_is_not_kept(compact: str, tmp_path: Path, monkeypat
     assert left(tmp_path) == []
 
 
-@needs_onnx
 def test_networks_of_several_frames_are_refused_by_name(tmp_path: Path) -> None:
     write_edvr(tmp_path / "tiny.safetensors")
     with pytest.raises(ModelError, match=r"tiny\.safetensors: EDVR aligns 5 frames"):

@@ -53,7 +53,7 @@ class CommunityNetwork(SingleFrame):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._descriptor(x)
+        out: Tensor = self._descriptor(x.clone())  # some scale their input in place (RCAN, by 255)
         return out
 
 
