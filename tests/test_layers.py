@@ -39,6 +39,7 @@ OWNERS = {
     "click": ("cli",), "tqdm": ("cli",),
     "threading": ("engine/prefetch",), "queue": ("engine/prefetch",),
     "ncnn": ("engine/ncnn_cpu", "engine/ncnn_vulkan"), "spandrel": ("models",), "safetensors": ("models", "train"),
+    "torchvision": ("models",), "onnxruntime": ("models",),
     "h5py": ("models/keras",), "urllib.request": ("models/download",),
     "multiprocessing": ("jobs",), "ray": ("jobs",), "http.server": ("bench/rate",),
 }  # fmt: skip

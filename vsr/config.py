@@ -73,6 +73,7 @@ class UpscaleConfig:
     size: tuple[int, int] | None = None
     height: int | None = None
     model: str = "esrgan"
+    blend: float | None = None  # network interpolation: 0 = the model's PSNR-oriented twin, 1 = its own weights
     device: str = "auto"
     hwaccel: str = "auto"  # what decodes: auto, off, or FFmpeg's name of a device
     backend: Literal["auto", "torch", "winograd", "ncnn"] = "auto"

@@ -81,7 +81,7 @@ def draft_job(config: UpscaleConfig) -> Draft:
         raise UsageError("--fps is for a sequence of images: a film has times of its own, and they are kept")
     width, height = target_size(config, info.format.width, info.format.height)
     output, container = choose_output(config, info, width, height)
-    generator = load(config.model, max(width / info.format.width, height / info.format.height))
+    generator = load(config.model, max(width / info.format.width, height / info.format.height), config.blend)
     return Draft(config, source, info, width, height, output, container, generator)
 
 

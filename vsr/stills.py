@@ -131,7 +131,7 @@ class _Batch:
 
     def _generator(self, scale: float) -> Generator:
         if scale not in self.generators:
-            self.generators[scale] = load(self.config.model, scale)
+            self.generators[scale] = load(self.config.model, scale, self.config.blend)
             spec = self.generators[scale].spec
             self.report.warnings += [*spec.warnings, *cheaper_ways(spec, scale)]
         return self.generators[scale]

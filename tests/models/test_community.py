@@ -191,3 +191,15 @@ def test_networks_for_other_work_are_refused_by_name(
     torch.save({"params_ema": state} if wrapped else state, path)
     with pytest.raises(ModelError, match=f"net.pth: {name} is for {purpose}, not for upscaling"):
         weights.load(str(path), 2)
+
+
+def test_a_network_that_works_in_place_leaves_the_input_alone(tmp_path: Path) -> None:
+    rcan = pytest.importorskip("spandrel.architectures.RCAN").RCAN
+    state = rcan(n_resgroups=1, n_resblocks=1, n_feats=16, reduction=4, scale=2).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "rcan.pth")
+    generator = weights.load(str(tmp_path / "rcan.pth"), 2)
+    image = torch.rand(1, 3, 8, 8)
+    before = image.clone()
+    with torch.inference_mode():
+        generator.reconstruct(generator.features(image)[:, None])
+    assert torch.equal(image, before)

@@ -98,6 +98,7 @@ cli.add_command(models)
     metavar="NAME|PATH",
     help="A name from `vsr models list`, or a checkpoint file.",
 )
+@click.option("--blend", type=click.FloatRange(0, 1), metavar="F", help="From 0, the model's PSNR-oriented twin, to 1, itself.")
 @engine_options
 @click.option("--reuse", default="exact", show_default=True, metavar="off|exact|near:DB", help="Enlarge repeated frames once.")
 @click.option(
@@ -178,6 +179,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         size=options["size"],
         height=options["height"],
         model=options["model"],
+        blend=options["blend"],
         **engine_wishes(options),
         encode=encode,
         start=options["start"],

@@ -11,7 +11,9 @@ from vsr.names import STDIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from vsr.models.checkpoints import Checkpoint
     from vsr.models.layers import Item
     from vsr.models.sources import ZooEntry
     from vsr.models.spec import Generator, ModelSpec
@@ -125,6 +127,55 @@ def run_models_pull(name: str, target: str | None) -> None:
             if target != STDIO:
                 click.echo(line)
     write_json(target, "models pull", "ok", [], done=done)
+
+
+def run_models_convert(source: str, output: Path, scale: int, target: str | None, *, overwrite: bool) -> None:
+    """`vsr models convert`."""
+    from vsr.models.checkpoints import read, write
+
+    checkpoint = read(source, scale)
+    write(output, checkpoint, overwrite=overwrite)
+    say_written(output, checkpoint, "models convert", target)
+
+
+def run_models_blend(
+    first: str, second: str, alpha: float, output: Path, scale: int, target: str | None, *, overwrite: bool
+) -> None:
+    """`vsr models blend`."""
+    from vsr.models.checkpoints import blended, write
+
+    checkpoint = blended(first, second, alpha, scale)
+    write(output, checkpoint, overwrite=overwrite)
+    say_written(output, checkpoint, "models blend", target)
+
+
+def say_written(output: Path, checkpoint: Checkpoint, command: str, target: str | None) -> None:
+    """What a file of weights holds; its digest is what a job's journal calls the weights by."""
+    origin, sha256 = checkpoint.weights.origin, checkpoint.weights.sha256
+    scale = f"x{origin.scale}" if origin.scale else "any scale"
+    if target != STDIO:
+        plain = "" if checkpoint.ours else " (the weights alone: its network is not one of vsr's own)"
+        click.echo(f"{output}: {origin.architecture}, {scale}, weights {sha256[:12]}{plain}")
+    for text in checkpoint.warnings:
+        click.echo(f"warning: {text}", err=True)
+    facts: dict[str, object] = {"output": str(output), "sha256": sha256, "ours": checkpoint.ours}
+    write_json(target, command, "ok", list(checkpoint.warnings), **facts, architecture=origin.architecture, scale=origin.scale)
+
+
+def run_models_export(
+    source: str, output: Path, size: tuple[int, int] | None, opset: int, scale: int, target: str | None, *, overwrite: bool
+) -> None:
+    """`vsr models export`."""
+    from vsr.models.export import export_onnx
+
+    done = export_onnx(source, output, size=size, opset=opset, target_scale=scale, overwrite=overwrite)
+    if target != STDIO:
+        sizes = "any size" if done.size is None else f"{done.size[0]}x{done.size[1]} alone"
+        click.echo(f"{output}: {done.architecture}, x{done.scale or 1}, float32, opset {opset}, pictures of {sizes}")
+        click.echo(f"checked with onnxruntime: at most {done.difference:.1e} from torch, where black to white is 1")
+    for text in done.warnings:
+        click.echo(f"warning: {text}", err=True)
+    write_json(target, "models export", "ok", list(done.warnings), output=str(output), export=done)
 
 
 def weights_state(entry: ZooEntry) -> str:

@@ -53,7 +53,7 @@ class CommunityNetwork(SingleFrame):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._descriptor(x)
+        out: Tensor = self._descriptor(x.clone())  # some scale their input in place (RCAN, by 255)
         return out
 
 
@@ -69,11 +69,15 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint, unwrapped, in float32, for a network of our own. Raises WeightsError as `load` does."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors(read(path)).items()}
+
+
+def tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint's content, as spandrel unwraps and names them."""
     from spandrel import canonicalize_state_dict
 
-    state = canonicalize_state_dict(dict(read(path)))
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    state = canonicalize_state_dict(dict(content))
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def read(path: Path) -> Mapping[str, Any]:

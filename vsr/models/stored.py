@@ -27,13 +27,17 @@ MAX_HEADER = 100_000_000  # bytes; the format's own limit
 
 @dataclass(frozen=True)
 class Origin:
-    """What the file says about its weights: how to build their network, and where they come from."""
+    """What the file says about its weights: how to build their network, and where they come from.
+
+    parents  the digests of the weights that these were trained on from, or blended of; () where none are known
+    """
 
     architecture: str
     options: Mapping[str, Option] = field(default_factory=dict)
     scale: int | None = None
     source: str = ""
     source_sha256: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,19 @@ def write(path: Path, state: Mapping[str, Tensor], origin: Origin) -> Stored:
         "source": origin.source,
         "source_sha256": origin.source_sha256,
         "tensors_sha256": sha256,
+        **({"parents": json.dumps(origin.parents)} if origin.parents else {}),
     }
-    data = save({name: tensor.contiguous() for name, tensor in state.items()}, metadata)
+    _replace(path, save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
+    return Stored(dict(state), origin, sha256)
+
+
+def write_plain(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write the tensors alone, as any program reads them, and as atomically as `write`. Raises OSError."""
+    # Copies: the format refuses tensors that share memory, which tied weights do.
+    _replace(path, save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, {"format": "pt"}))
+
+
+def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -81,7 +96,6 @@ def write(path: Path, state: Mapping[str, Tensor], origin: Origin) -> Stored:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    return Stored(dict(state), origin, sha256)
 
 
 def read(path: Path) -> Stored | None:
@@ -106,6 +120,7 @@ def read(path: Path) -> Stored | None:
             scale=None if scale == "any" else int(scale),
             source=metadata["source"],
             source_sha256=metadata["source_sha256"],
+            parents=tuple(map(str, json.loads(metadata.get("parents", "[]")))),
         )
         expected = metadata["tensors_sha256"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as exc:

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
-def load(model: str, target_scale: float) -> Generator:
+def load(model: str, target_scale: float, blend: float | None = None) -> Generator:
     """The network for a zoo name or a checkpoint file, with its weights, in fp32 on the CPU, in evaluation mode.
 
-    `target_scale` chooses among several native scales: the nearest at or above it, else the largest.
+    `target_scale` chooses among several native scales: the nearest at or above it, else the largest. `blend`: weights between
+    those of the name's PSNR-oriented twin (0) and its own (1).
     Raises ModelError for an unknown name or an unusable architecture, WeightsError for weights that cannot be found or trusted.
     """
+    if blend is not None:
+        return _load_blended(model, target_scale, blend)
     if model not in zoo.ZOO and is_path(model):
         return _load_file(Path(model), target_scale)
     return load_network(zoo.entry(model).nearest(target_scale))
@@ -47,8 +50,26 @@ def load_network(network: Network) -> Generator:
     """A network of the zoo with its weights, as `load` gives it. Raises WeightsError."""
     if network.weights is None:
         return build(network.spec, network.options, {}, "")
-    kept, warnings = _weights(network)
+    kept, warnings = weights_of(network)
     return build(replace(network.spec, warnings=warnings), network.options, kept.state, kept.sha256)
+
+
+def _load_blended(model: str, target_scale: float, alpha: float) -> Generator:
+    from vsr.models.blend import blend
+
+    by_hand = "to blend any two: vsr models blend A B --alpha F -o OUT.safetensors, then --model OUT.safetensors"
+    if model not in zoo.ZOO and is_path(model):
+        raise ModelError(f"{model}: --blend is for names that know their PSNR-oriented twin, not for files; {by_hand}")
+    twin = zoo.entry(model).psnr_twin
+    if twin is None:
+        having = ", ".join(name for name, entry in zoo.ZOO.items() if entry.psnr_twin) or "none"
+        raise ModelError(
+            f"model {model}: no PSNR-oriented weights are known to blend with (names with them: {having}); {by_hand}"
+        )
+    network, other = zoo.entry(model).nearest(target_scale), zoo.entry(twin).nearest(target_scale)
+    (own, warnings), (oriented, more) = weights_of(network), weights_of(other)
+    mixed = blend(oriented, own, alpha)
+    return build(replace(network.spec, warnings=(*warnings, *more)), network.options, mixed.state, mixed.sha256)
 
 
 def without_weights(network: Network) -> Generator:
@@ -166,8 +187,8 @@ def cache_path(network: Network) -> Path:
     return cache_dir() / "weights" / f"{network.spec.name}-x{network.spec.scale}-{digest}.safetensors"
 
 
-def _weights(network: Network) -> tuple[Stored, tuple[str, ...]]:
-    """The converted weights, from the cache where it is whole, and what the user should know."""
+def weights_of(network: Network) -> tuple[Stored, tuple[str, ...]]:
+    """The converted weights, from the cache where it is whole, and what the user should know. Raises WeightsError."""
     from vsr.models import stored
 
     cached = read_cache(network)
