@@ -1,4 +1,4 @@
-"""PSNR of models on a folder of pairs, by the protocol of the papers:  python -m benchmarks.quality_set5 DIR [MODEL ...]
+"""PSNR of models on a folder of pairs, by the protocol of the papers:  python benchmarks/quality_set5.py DIR [MODEL ...]
 
 DIR holds LR/ and HR/ with images of the same names (Set5 as everybody has it: cut to a multiple of the scale, shrunk by MATLAB).
 Each model goes the user's way: images in, `vsr.upscale` to PNG files, these read again. PSNR is that of the luma of BT.601 in

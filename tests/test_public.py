@@ -26,7 +26,12 @@ DOCUMENTS = sorted(
     for path in folder.glob("*.md")
 )
 EXPORTED = ["EncodeConfig", "Progress", "Report", "UpscaleConfig", "VsrError", "probe", "upscale"]
-PLACEHOLDERS = {"NAME|PATH", "PATH", "esrgn"}  # where a model stands in the documents; the last is what an error message is about
+PLACEHOLDERS = {
+    "NAME",
+    "NAME|PATH",
+    "PATH",
+    "esrgn",
+}  # where a model stands in the documents; the last is what an error message is about
 FOREIGN = {"--strict"}  # options of other programs in running text: mypy's
 
 

@@ -67,11 +67,6 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
     return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint, unwrapped, in float32, for a network of our own. Raises WeightsError as `load` does."""
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors(read(path)).items()}
-
-
 def tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights in a checkpoint's content, as spandrel unwraps and names them."""
     from spandrel import canonicalize_state_dict

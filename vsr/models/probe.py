@@ -18,16 +18,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from vsr.models.spec import ModelSpec
 
 
-def count_mflop(network: nn.Module, *, side: int = 64) -> float:
+def count_mflop(network: nn.Module, *, side: int = 64, anew: bool = False) -> float:
     """2 x multiply-adds per input pixel, in millions: convolutions and matrix products of one (3, side, side) image.
 
-    Of a network with context frames: the features of one frame, and one window. `side` is a multiple of what the network needs.
+    Of a network with context frames: the features of one frame (`anew`: of all in the window), and one window. `side` is a
+    multiple of what the network needs.
     """
     import torchvision.ops  # noqa: F401  late, as it takes seconds; it registers the operation that is counted here
 
     deformable = torch.ops.torchvision.deform_conv2d
     counter = FlopCounterMode(display=False, custom_mapping={deformable: _deformable_flop})
-    _run_on_meta(network, side, counter)
+    _run_on_meta(network, side, counter, anew=anew)
     return float(counter.get_total_flops() / side**2 / 1e6)
 
 
@@ -41,7 +42,7 @@ def peak_bytes(network: nn.Module, *, side: int = 64) -> int:
     return -(-watch.peak // side**2)
 
 
-def _run_on_meta(network: nn.Module, side: int, watch: AbstractContextManager[object]) -> None:
+def _run_on_meta(network: nn.Module, side: int, watch: AbstractContextManager[object], *, anew: bool = False) -> None:
     # A copy: some networks keep tensors from their last run, and would keep ones without data.
     shadow: Any = copy.deepcopy(network).to("meta")
     with torch.no_grad(), watch:
@@ -50,8 +51,9 @@ def _run_on_meta(network: nn.Module, side: int, watch: AbstractContextManager[ob
         if not (isinstance(spec, ModelSpec) and spec.context):
             shadow(image)
             return
-        window = shadow.features(image)[:, None].repeat(1, 2 * spec.context + 1, 1, 1, 1)
-        shadow.reconstruct(window)
+        size = 2 * spec.context + 1
+        known = shadow.features(image.expand(size if anew else 1, -1, -1, -1))
+        shadow.reconstruct(known.expand(size, -1, -1, -1)[None])
 
 
 def _deformable_flop(x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def pull(entry: ZooEntry) -> Iterator[str]:
 
     Raises WeightsError with the reason and the next step.
     """
+    got: dict[InPackage | WebWeights, tuple[dict[str, Tensor], Origin]] = {}  # one file may serve several scales
     for network in entry.networks:
         scale = f"x{network.spec.scale}" if network.spec.scale else "any scale"
         label = f"{entry.name} {scale}"
@@ -43,7 +45,10 @@ def pull(entry: ZooEntry) -> Iterator[str]:
         elif weights.read_cache(network) is not None:
             yield f"{label}: is here already"
         else:
-            size = _keep(network, *_get(network, network.weights))
+            if network.weights not in got:
+                got[network.weights] = _get(network, network.weights)
+            state, origin = got[network.weights]
+            size = _keep(network, state, replace(origin, options=network.options, scale=network.spec.scale))
             yield f"{label}: {size / 1e6:.1f} MB in {weights.cache_path(network)}"
 
 

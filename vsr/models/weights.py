@@ -245,9 +245,10 @@ def from_package(network: Network, source: InPackage, files: tuple[Path, ...]) -
 def from_checkpoint(network: Network, path: Path, told: str) -> tuple[dict[str, Tensor], Origin]:
     """The weights in a checkpoint of the zoo's, and what to write beside them; `told`: where it is from.
 
-    Raises WeightsError for another file than the zoo's, before anything of it is read.
+    Raises WeightsError for another file than the zoo's, before anything of it is read, and for another network's weights.
     """
     from vsr.models import community, stored
+    from vsr.models.recognise import recognise
 
     expected = network.weights.sha256 if network.weights else ""
     check_file(path)
@@ -256,5 +257,8 @@ def from_checkpoint(network: Network, path: Path, told: str) -> tuple[dict[str, 
     if not expected or not sha256.startswith(expected):
         raise WeightsError(f"{path}: checksum {sha256[:12]}, expected {expected[:12]}; it is another file, get it again")
     own = stored.read(path) if path.suffix.lower() == ".safetensors" else None
-    state = own.state if own else community.read_state(path)
+    known = None if own else recognise(community.read(path), network.spec.scale or 1)
+    if own is None and (known is None or known.architecture != network.spec.architecture):
+        raise WeightsError(f"{path}: holds no weights of {network.spec.architecture}; get another file")
+    state = own.state if own else known.state if known else {}
     return state, stored.Origin(network.spec.architecture, network.options, network.spec.scale, told, sha256)
