@@ -56,7 +56,7 @@ def test_blend_and_its_warning(tmp_path: Path) -> None:
 
 def test_upscale_blend_names_what_is_missing(tmp_path: Path) -> None:
     source = make(Film("clip", pts=(0, 512)), tmp_path)
-    done = vsr("upscale", source, "--model", "esrgan", "--blend", "0.5", "-o", tmp_path / "out.mkv")
+    done = vsr("upscale", source, "--model", "animevideo", "--blend", "0.5", "-o", tmp_path / "out.mkv")
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no PSNR-oriented weights" in done.stderr and "vsr models blend" in done.stderr
