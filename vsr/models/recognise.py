@@ -6,6 +6,7 @@ What is recognised runs as our networks do (exact halo, fast engines); everythin
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("params_ema", "params-ema", "ema", "params", "model_state_dict", "state_dict", "generator", "net_g", "model", "net")
 # What DataParallel and training programs put before the names; weights beside them (a discriminator's) are not the generator's.
 PREFIXES = ("module.", "generator_ema.", "generator.", "netG.", "net_g.", "_orig_mod.")
+# Lightning's, by the attribute that holds the network; ESRGAN's release of 2018 has a number behind it, and is left alone.
+ATTRIBUTES = re.compile(r"(model|net)\.(?=\D)")
 MOST_WRAPPED = 8  # one inside the other; a file can hold itself
 
 
@@ -107,6 +110,8 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     for prefix in PREFIXES:
         if any(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if any(ATTRIBUTES.match(name) for name in state):
+        state = {ATTRIBUTES.sub("", name, count=1): tensor for name, tensor in state.items() if ATTRIBUTES.match(name)}
     return state
 
 
