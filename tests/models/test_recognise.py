@@ -57,6 +57,17 @@ def of_bsrgan(state: State) -> State:
 LAYOUTS: dict[str, Callable[[State], State]] = {"new": dict, "2018": of_2018, "bsrgan": of_bsrgan}
 
 
+@pytest.mark.parametrize("attribute", ["model", "net"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lightning_puts_an_attribute_before_the_names(attribute: str, layout: str) -> None:
+    state = LAYOUTS[layout](rrdb().state_dict())
+    beside = {"loss.vgg.0.weight": torch.zeros(3)}
+    wrapped = {"state_dict": {**{f"{attribute}.{name}": tensor for name, tensor in state.items()}, **beside}}
+    found = recognise(wrapped, 4)
+    assert found is not None
+    assert found.state.keys() == rrdb().state_dict().keys()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_rrdb_in_every_layout_gives_spandrels_picture(layout: str, scale: int, tmp_path: Path) -> None:
