@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -185,6 +186,28 @@ def test_tiles_and_forgetting_change_nothing(tile: int | None) -> None:
         settings = EngineSettings(threads=1, tile=tile, halo=2 if tile else 0, keep=keep)
         for a, b in zip(Upscaler(net, source, target, settings).stream(windowed(frames, 2)[0]), slow, strict=True):
             assert_same(a, b)
+
+
+class Counting(Looking):
+    """Notes how many values of features are alive while a window becomes a frame."""
+
+    most = 0
+
+    def reconstruct(self, window: Tensor) -> Tensor:
+        alive = [it for it in gc.get_objects() if type(it) is Tensor and it.ndim == 4 and it.shape[1] == 11]
+        Counting.most = max(Counting.most, sum(it.numel() for it in alive))  # of the class: the engine runs copies
+        return super().reconstruct(window)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_where_nothing_is_kept_only_a_tile_is_in_memory(keep: bool) -> None:
+    source, target = format_of(YUV), format_of(YUV, 76, 44)
+    settings = EngineSettings(threads=1, tile=8, halo=2, keep=keep)
+    Counting.most = 0
+    for _ in Upscaler(Counting(), source, target, settings).stream(windowed(shots([8], source), 2)[0]):
+        pass
+    whole, tile = 38 * 22, 12 * 12
+    assert Counting.most >= 5 * 11 * whole if keep else 0 < Counting.most <= 5 * 11 * tile
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
