@@ -226,6 +226,14 @@ def test_a_part_is_the_same_part_of_the_whole(source: Path, model: Path, tmp_pat
     assert report.cuts == [cut - first for cut in CUTS if first <= cut < first + report.frames_out]
 
 
+def test_a_part_may_begin_with_a_second_field(source: Path, model: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.mkv", tmp_path / "part.mkv"
+    upscale(config(source, whole, model, segment=0.0, deinterlace="field", threads=1))
+    upscale(config(source, part, model, segment=0.0, deinterlace="field", threads=1, start=1.45))
+    found = pictures(part)
+    assert found == pictures(whole)[-len(found) :]
+
+
 def test_workers_share_what_they_know(source: Path, model: Path, expected: list[FrameBatch], tmp_path: Path) -> None:
     net = load(str(model), 4)
     draft = draft_job(config(source, tmp_path / "out.mkv", model))

@@ -86,7 +86,7 @@ class Conversion:
         """
         features = self._features if keep else None
         if window is not None and features is not None:
-            features.look(self, window.frames)
+            features.look(id(self), window.frames)  # not itself: they would keep each other alive
         at, count = 0, len(planes[0]) if window is None else len(window.picks)
         while at < count:
             last = min(at + self._batch, count)
