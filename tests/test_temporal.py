@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,7 +66,7 @@ def scene(number: int, shift: int, rows: int, columns: int) -> Luma:
 
 
 def draw(number: int, format: FrameFormat) -> list[np.ndarray[Any, Any]]:
-    at = number
+    at = number % FRAMES
     for shot in SHOTS:
         if at < shot.frames:
             break
@@ -278,6 +279,24 @@ def test_the_report_lists_the_cuts(source: Path, model: Path, tmp_path: Path) ->
     ]
     done = subprocess.run([*command, "-"], check=True, capture_output=True)
     assert json.loads(done.stdout)["cuts"] == CUTS
+
+
+def test_cuts_are_numbered_as_frames_come_out(tmp_path: Path, model: Path) -> None:
+    path = film(tmp_path, codec="mjpeg", pix_fmt="yuvj420p", options={}, size=(24, 16), sounds=(), pts=tuple(range(0, 240 * 40, 40)))
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for packet in packets[210:212]:  # the index looks at the first 200 only
+        at = data.index(bytes(packet), packet.pos)
+        data[at : at + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    found = []
+    for segment in (0.0, 1.0):
+        report = upscale(config(path, tmp_path / f"{segment}.mkv", model, segment=segment, start=8.0))
+        assert report.frames_out == 38
+        found.append(report.cuts)
+    assert found[0] == found[1]
+    assert any(cut > 12 for cut in found[0]), "behind what is lost"
 
 
 def test_a_model_that_restores_keeps_the_size(tmp_path: Path) -> None:
