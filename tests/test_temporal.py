@@ -227,6 +227,23 @@ def test_a_part_is_the_same_part_of_the_whole(source: Path, model: Path, tmp_pat
     assert report.cuts == [cut - first for cut in CUTS if first <= cut < first + report.frames_out]
 
 
+@pytest.mark.parametrize("images", [False, True])
+def test_a_part_that_becomes_images_is_the_same_part(images: bool, source: Path, model: Path, tmp_path: Path) -> None:
+    given = source
+    if images:
+        given = tmp_path / "in_%02d.png"
+        upscale(UpscaleConfig(str(source), str(given), model="bicubic", scale=1))
+    base = config(given, tmp_path / "whole_%02d.png", model, segment=None, encode=EncodeConfig(), threads=1, overwrite=True)
+    whole = upscale(base)
+    first, count = 20, 5  # both ends within a shot
+    part = upscale(replace(base, output=str(tmp_path / "part_%02d.png"), start=0.8, duration=0.2))
+    assert (part.frames_in, part.frames_out, part.cuts) == (count, count, [])
+    assert whole.cuts[:2] == CUTS[:2]
+    for at in range(1, count + 1):
+        found = [np.asarray(Image.open(tmp_path / f"{name}.png")) for name in (f"part_{at:02d}", f"whole_{first + at:02d}")]
+        assert np.array_equal(*found), at
+
+
 def test_a_part_may_begin_with_a_second_field(source: Path, model: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.mkv", tmp_path / "part.mkv"
     upscale(config(source, whole, model, segment=0.0, deinterlace="field", threads=1))
@@ -282,7 +299,9 @@ def test_the_report_lists_the_cuts(source: Path, model: Path, tmp_path: Path) ->
 
 
 def test_cuts_are_numbered_as_frames_come_out(tmp_path: Path, model: Path) -> None:
-    path = film(tmp_path, codec="mjpeg", pix_fmt="yuvj420p", options={}, size=(24, 16), sounds=(), pts=tuple(range(0, 240 * 40, 40)))
+    path = film(
+        tmp_path, codec="mjpeg", pix_fmt="yuvj420p", options={}, size=(24, 16), sounds=(), pts=tuple(range(0, 240 * 40, 40))
+    )
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]

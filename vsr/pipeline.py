@@ -215,7 +215,7 @@ class Run:
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan
         if plan.info.container == IMAGES:
-            return SequenceReader(plan.info, start=segment.start, stop=segment.stop)
+            return SequenceReader(plan.info, start=segment.begin, stop=segment.end, shown=(segment.start, segment.stop))
         if isinstance(job.source, Pipe):
             job.source.rewind()
         return Reader(
