@@ -52,7 +52,7 @@ def first_number(info: VideoInfo) -> int:
 
 
 class SequenceReader:
-    """The files of a pattern as `FrameBatch`es, from number `start` to `stop` (exclusive) of them; those within `shown` are shown.
+    """The files of a pattern as `FrameBatch`es, from number `start` to `stop` (exclusive); those within `shown` are shown.
 
     All must have the first one's size and kind: DecodeError names the odd one.
     """
