@@ -240,8 +240,8 @@ def test_a_part_that_becomes_images_is_the_same_part(images: bool, source: Path,
     assert (part.frames_in, part.frames_out, part.cuts) == (count, count, [])
     assert whole.cuts[:2] == CUTS[:2]
     for at in range(1, count + 1):
-        found = [np.asarray(Image.open(tmp_path / f"{name}.png")) for name in (f"part_{at:02d}", f"whole_{first + at:02d}")]
-        assert np.array_equal(*found), at
+        ours, theirs = (Image.open(tmp_path / f"{name}.png") for name in (f"part_{at:02d}", f"whole_{first + at:02d}"))
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs)), at
 
 
 def test_a_part_may_begin_with_a_second_field(source: Path, model: Path, tmp_path: Path) -> None:
