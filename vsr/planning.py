@@ -114,6 +114,7 @@ def make_plan(draft: Draft) -> Plan:
         output=draft.output,
         container=draft.container,
         model=config.model,
+        blend=config.blend,
         model_scale=spec.scale,
         weights_sha256=spec.weights_sha256,
         target=target,

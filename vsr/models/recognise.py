@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import ModelError
-from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, span, zoo
+from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, span, srresnet, zoo
 from vsr.models.spec import Option
 
 State = Mapping[str, Tensor]
@@ -57,6 +57,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("RRDBNet", rrdb.options_from, rrdb.renamed),
     Rule("SRVGGNetCompact", compact.options_from),
+    Rule("SRResNet", srresnet.options_from),
     Rule("SPAN", span.options_from, span.renamed),
     Rule("EDSR", edsr.options_from, edsr.renamed),
     Rule("MDSR", mdsr.options_from, scales=edsr.SCALES),
@@ -76,7 +77,7 @@ def recognise(content: Mapping[str, Any], target_scale: float) -> Recognised | N
             continue
         options = at_scale(rule.architecture, options, target_scale)
         if _shapes(rule.architecture, options) == {name: tuple(tensor.shape) for name, tensor in ours.items()}:
-            return Recognised(rule.architecture, options, {name: tensor.detach().float() for name, tensor in ours.items()})
+            return Recognised(rule.architecture, options, {name: _wide(tensor) for name, tensor in ours.items()})
     return None
 
 
@@ -87,6 +88,11 @@ def _options(rule: Rule, state: State) -> tuple[Mapping[str, Tensor], dict[str, 
         return ours, rule.options_from(ours)
     except (IndexError, KeyError, ValueError, ArithmeticError, RuntimeError):  # familiar names with other shapes
         return state, None
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float32, but for what counts."""
+    return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
 
 
 def at_scale(architecture: str, options: Mapping[str, Option], target_scale: float) -> dict[str, Option]:
