@@ -123,3 +123,10 @@ def test_depth_and_colour_model_do_not_matter() -> None:
     assert np.array_equal(eight, ten)
     gray = luma.astype(np.uint8)
     assert np.allclose(thumb((gray, gray, gray), PixelLayout("rgb")), eight)
+
+
+def test_black_between_two_shots_belongs_to_neither() -> None:
+    dim, black = 16 + (scene(1) - 16) * 0.3, np.full((90, 160), 16.0)
+    assert cut(dim, black)
+    assert cut(black, dim)
+    assert not cut(16 + (scene(1) - 16) * 0.05, black)  # the last step of a fade
