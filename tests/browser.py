@@ -24,8 +24,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 # A virtual machine without a GPU, perhaps as root and with a small /dev/shm; nothing of its own goes out to the network.
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb",
-    "--remote-debugging-pipe",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--force-color-profile=srgb", "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 60.0  # seconds for one answer: machines that run tests are busy
 PUT_IN_PLACE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
@@ -125,7 +125,8 @@ class Page:
         self.mouse("mouseReleased", *place)
 
     def middle(self, selector: str) -> tuple[float, float]:
-        box = self.run(f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }})()")
+        element = f"document.querySelector({json.dumps(selector)})"
+        box = self.run(f"(b => [b.x, b.y, b.width, b.height])({element}.getBoundingClientRect())")
         return box[0] + box[2] / 2, box[1] + box[3] / 2
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:

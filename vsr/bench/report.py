@@ -92,19 +92,22 @@ class Item:
 
     def worst(self, name: str) -> int | None:
         """Number of the frame that is worst by this metric; None where it has no value or no bad end, or all are equal."""
-        measure, values = MEASURES.get(name), self.metrics.get(name, ())
-        found = (
-            [(value, number) for value, number in zip(values, self.numbers, strict=True) if value is not None] if values else []
-        )
-        if measure is None or measure.higher_is_better is None or len({value for value, _ in found}) < 2:
+        measure, found = MEASURES.get(name), self._found(name)
+        if measure is None or measure.higher_is_better is None or len({value for _, value in found}) < 2:
             return None
-        return min(found, key=lambda each: each[0] if measure.higher_is_better else -each[0])[1]
+        return min(found, key=lambda each: each[1] if measure.higher_is_better else -each[1])[0]
 
     def mean(self, name: str) -> tuple[float | None, int]:
         """The mean of the finite values, and how many frames are identical (infinite)."""
-        values = [value for value in self.metrics.get(name, ()) if value is not None]
+        values = [value for _, value in self._found(name)]
         finite = [value for value in values if math.isfinite(value)]
         return (sum(finite) / len(finite) if finite else None), len(values) - len(finite)
+
+    def _found(self, name: str) -> list[tuple[int, float]]:
+        """Frames that have a value, and it."""
+        values = self.metrics.get(name)
+        pairs = zip(self.numbers, values, strict=True) if values else ()
+        return [(number, value) for number, value in pairs if value is not None and not math.isnan(value)]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,10 @@ function makePlot(data, key, describeFrame, onPick) {
   }
   const svg = drawn("svg", { role: "img" });
   svg.setAttribute("aria-label", `${measure.name} of ${numbers.length} frames: ` + curves.map((c) => `${c.item.label} mean ${written(measure, c.item.means[key].value)}`).join(", "));
-  box.append(readout, heading, legend, svg);
+  const top = document.createElement("div");
+  top.className = "top";
+  top.append(heading, readout);
+  box.append(top, legend, svg);
 
   let least = Math.min(...thinned(finite.map((v, i) => [i, v]), 5000).map((p) => p[1]));
   let most = Math.max(...thinned(finite.map((v, i) => [i, v]), 5000).map((p) => p[1]));
