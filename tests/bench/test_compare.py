@@ -19,7 +19,7 @@ from vsr.bench.album import MAX_BYTES
 from vsr.bench.compare import Wish, compare, spread
 from vsr.cli.compare import DEFAULT_MB
 from vsr.cli.main import cli
-from vsr.errors import ConfigError, DecodeError, MediaError, VsrError
+from vsr.errors import ConfigError, DecodeError, MediaError, UsageError, VsrError
 from vsr.frames import FrameFormat
 from vsr.media.encoded import png_pixels
 from vsr.resample import resize
@@ -188,5 +188,6 @@ def test_the_command(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, [*arguments, "--overwrite"]).exit_code == 0
     with pytest.raises(ConfigError, match="the input itself"):
         CliRunner().invoke(cli, ["compare", str(first), str(second), "-o", str(first)], catch_exceptions=False)
-    assert CliRunner().invoke(cli, ["compare", str(first), "-o", str(target)]).exit_code != 0
+    for wrong in (["compare", str(first), "-o", str(target)], ["compare", str(first), str(second), "-o", "-"]):
+        assert isinstance(CliRunner().invoke(cli, wrong).exception, UsageError)
     assert DEFAULT_MB * 1_000_000 == MAX_BYTES

@@ -18,7 +18,7 @@ from vsr.bench.report import Item, Origin, page, write_report
 from vsr.errors import ConfigError, EncodeError
 from vsr.media.encoded import Rgb, jpeg_bytes, png_bytes, png_pixels
 
-EVIL = """</script><script>alert("x")</script><!-- @@data@@ & ' <img src=x onerror=alert(1)> \u2028"""
+EVIL = """<!-- <script ></script ><script>alert("x")</script><!-- @@data@@ & ' <img src=x onerror=alert(1)> \u2028"""
 
 
 class Elements(HTMLParser):
@@ -95,6 +95,7 @@ def test_names_cannot_break_out() -> None:
     nasty = Item(EVIL, [Picture(0, 8, 6, png_bytes(gray(1)), label=EVIL)], {EVIL: [1.0]}, facts={EVIL: EVIL})
     text = page(EVIL, [nasty], Origin([EVIL], [EVIL], {EVIL: EVIL}))
     elements = Elements(text)
+    assert "<" not in text.split('id="data">')[1].split("</script>")[0]
     assert len(elements.named("script")) == 2
     assert not elements.named("img")
     assert elements.texts["title"] == elements.texts["h1"] == EVIL
@@ -181,3 +182,10 @@ def test_an_album_is_lossless_as_long_as_it_fits() -> None:
     assert "JPEG" in tight.encoding
     with pytest.raises(ConfigError, match="--frames"):
         [Album(4000).add(noise(0))]
+
+
+def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    """File names of POSIX are bytes; Python hands over what is not UTF-8 as lone surrogates."""
+    target = tmp_path / "page.html"
+    write_report(target, "a\udcff.png", [item("a\udcff.png", 1)], Origin(["vsr compare a\udcff.png"]))
+    assert content(target.read_text(encoding="utf-8"))["items"][0]["label"] == "a\udcff.png"

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_browser() is None, reaso
 
 FRAMES = (0, 10, 17, 40)
 WIDTH, HEIGHT = 320, 200
+FIRST = "first <!-- <script x"  # met as it is, it would hide the end of the data from a browser
 
 
 def picture(item: int, number: int, scale: int = 1) -> Picture:
@@ -33,7 +34,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of 50 frames, three results, four frames shown; the third is half as large."""
     curve: list[float | None] = [30 + (n % 7) / 10 - 5 * (n == 17) for n in range(50)]
     items = [
-        Item("first </script>", [picture(0, n) for n in FRAMES]),
+        Item(FIRST, [picture(0, n) for n in FRAMES]),
         Item("second", [picture(1, n) for n in FRAMES], {"psnr": curve}, range(50), {"Size": "320x200"}),
         Item("third", [picture(2, n, scale=2) for n in FRAMES]),
     ]
@@ -191,7 +192,7 @@ def test_items_are_chosen_by_digits_lists_and_buttons(page: Page) -> None:
     page.click("tbody tr:nth-child(2) .sides button:nth-child(1)")
     shows(page, 1, 0)
     assert page.run("document.querySelector('#name-left').textContent") == "second"
-    assert page.run("document.querySelector('#name-right').textContent") == "first </script>"
+    assert page.run("document.querySelector('#name-right').textContent") == FIRST
     pressed = "[...document.querySelectorAll('.sides button')].map(b => b.getAttribute('aria-pressed')).join()"
     assert page.run(pressed) == "false,true,true,false,false,false"
 

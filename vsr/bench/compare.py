@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr.bench.album import MAX_BYTES, Album, Picture
-from vsr.bench.report import Item, Origin, write_report
+from vsr.bench.report import Item, Origin, worst_place, write_report
 from vsr.bench.sources import Shown, Source, frames_of, open_source
 from vsr.errors import ConfigError, MediaError
 from vsr.media.encoded import Rgb
@@ -78,8 +78,8 @@ def compare(wish: Wish, command: str, on_frame: OnFrame | None = None) -> Compar
     film = sources[0].is_film
     times, metrics = _measure(sources, wish, tell)
     count = len(times)
-    drafts = [Item(label, [Picture(0, 1, 1, b"")], each, range(count)) for label, each in zip(labels, metrics, strict=True)]
-    worst = [number for item in drafts for name in item.metrics if (number := item.worst(name)) is not None]
+    found = [worst_place(name, values) for each in metrics for name, values in each.items()]
+    worst = [number for number in found if number is not None]
     shown = sorted({*spread(count, wish.frames), *worst})
     album = Album(wish.max_bytes - OVERHEAD_BYTES - VALUE_BYTES * sum(count * (1 + len(each)) for each in metrics))
     pictures = _collect(sources, shown, times, wish, album, tell)

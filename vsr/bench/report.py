@@ -91,23 +91,28 @@ class Item:
         return list(self.measured) or [picture.number for picture in self.pictures]
 
     def worst(self, name: str) -> int | None:
-        """Number of the frame that is worst by this metric; None where it has no value or no bad end, or all are equal."""
-        measure, found = MEASURES.get(name), self._found(name)
-        if measure is None or measure.higher_is_better is None or len({value for _, value in found}) < 2:
-            return None
-        return min(found, key=lambda each: each[1] if measure.higher_is_better else -each[1])[0]
+        """Number of the frame that is worst by this metric, see `worst_place`."""
+        place = worst_place(name, self.metrics.get(name, ()))
+        return None if place is None else self.numbers[place]
 
     def mean(self, name: str) -> tuple[float | None, int]:
         """The mean of the finite values, and how many frames are identical (infinite)."""
-        values = [value for _, value in self._found(name)]
-        finite = [value for value in values if math.isfinite(value)]
+        values = [value for value in self.metrics.get(name, ()) if _there(value)]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
         return (sum(finite) / len(finite) if finite else None), len(values) - len(finite)
 
-    def _found(self, name: str) -> list[tuple[int, float]]:
-        """Frames that have a value, and it."""
-        values = self.metrics.get(name)
-        pairs = zip(self.numbers, values, strict=True) if values else ()
-        return [(number, value) for number, value in pairs if value is not None and not math.isnan(value)]
+
+def worst_place(name: str, values: Sequence[float | None]) -> int | None:
+    """Place of the worst value of a metric; None where there is none, or no bad end, or all are equal."""
+    measure = MEASURES.get(name)
+    found = [(value, place) for place, value in enumerate(values) if value is not None and _there(value)]
+    if measure is None or measure.higher_is_better is None or len({value for value, _ in found}) < 2:
+        return None
+    return min(found, key=lambda each: each[0] if measure.higher_is_better else -each[0])[1]
+
+
+def _there(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def write_report(
     cannot be written.
     """
     _check(items)
-    data = page(title, items, origin, film=film).encode()
+    data = page(title, items, origin, film=film).encode(errors="replace")  # names of files need not be text
     if max_bytes is not None and len(data) > max_bytes:
         raise ConfigError(
             f"{path}: would be {len(data) / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} MB that are allowed: show less"

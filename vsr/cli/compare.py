@@ -55,6 +55,8 @@ def compare(**options: Any) -> None:
     """
     if len(options["items"]) < 2:
         raise UsageError("give two items or more to compare")
+    if str(options["output"]) == STDIO:
+        raise UsageError("-o -: a page needs a file; name one that ends in .html")
     if len(options["items"]) > 36:
         raise UsageError(f"{len(options['items'])} items are more than a page can show: give 36 or fewer")
     target = options["json_file"]
