@@ -71,6 +71,32 @@ def test_images_are_shown_as_they_are_and_measured_against_the_first(tmp_path: P
     assert data["commands"] == ["vsr compare ..."]
 
 
+def test_only_what_is_asked_for_is_measured(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "a.png"), image(tmp_path / "b.png", offset=4)
+    assert made(tmp_path, first, second, metrics=("psnr",))["items"][1]["metrics"].keys() == {"psnr"}
+    nothing = made(tmp_path, first, second, metrics=())
+    assert nothing["items"][1]["metrics"] == {}
+    assert not any("SSIM" in note or "PSNR" in note for note in nothing["notes"])
+
+
+def test_ssim_against_a_window_that_is_moved_pixel_by_pixel(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "a.png", width=16, height=13), image(tmp_path / "b.png", width=16, height=13, seed=1)
+    red, green, blue = (weight / 255 for weight in (65.481, 128.553, 24.966))
+    x, y = ((np.asarray(Image.open(path)).astype(np.float64) * (red, green, blue)).sum(2) + 16 for path in (first, second))
+    at = np.arange(11) - 5
+    window = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.5**2))
+    window /= window.sum()
+    values = []
+    for top, left in np.ndindex(3, 6):
+        a, b = x[top : top + 11, left : left + 11], y[top : top + 11, left : left + 11]
+        ma, mb = (window * a).sum(), (window * b).sum()
+        va, vb, both = (window * (a - ma) ** 2).sum(), (window * (b - mb) ** 2).sum(), (window * (a - ma) * (b - mb)).sum()
+        c1, c2 = 2.55**2, 7.65**2
+        values.append((2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    found = made(tmp_path, first, second)["items"][1]["metrics"]["ssim"]
+    assert found == [pytest.approx(np.mean(values), rel=1e-5)]
+
+
 def test_identical_images_are_called_so(tmp_path: Path) -> None:
     data = made(tmp_path, image(tmp_path / "a.png"), image(tmp_path / "b.png"))
     assert data["items"][1]["metrics"] == {"psnr": ["inf"], "ssim": [pytest.approx(1)]}

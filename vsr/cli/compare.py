@@ -37,6 +37,13 @@ DEFAULT_MB = 64
     show_default=True,
     help="How smaller items are enlarged.",
 )
+@click.option(
+    "--metrics",
+    type=click.Choice(["psnr,ssim", "psnr", "ssim", "none"]),
+    default="psnr,ssim",
+    show_default=True,
+    help="What every frame is measured by.",
+)
 @click.option("--start", type=Time(), help="Begin there: seconds or HH:MM:SS.")
 @click.option("--duration", type=Time(), help="Compare only so much.")
 @click.option("--max-mb", type=click.IntRange(1, 2000), default=DEFAULT_MB, show_default=True, help="Largest page.")
@@ -81,6 +88,7 @@ def run_compare(options: dict[str, Any], target: str | None) -> None:
         title=options["title"],
         frames=options["frames"],
         fit=options["fit"],
+        metrics=() if options["metrics"] == "none" else options["metrics"].split(","),
         start=options["start"],
         duration=options["duration"],
         max_bytes=options["max_mb"] * 1_000_000,
