@@ -11,6 +11,7 @@ import click
 
 from vsr import __version__
 from vsr.cli.bench import bench
+from vsr.cli.compare import compare
 from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.models import models
 from vsr.cli.process import set_up
@@ -80,6 +81,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(compare)
 cli.add_command(models)
 
 
