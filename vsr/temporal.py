@@ -15,7 +15,7 @@ from vsr.metrics import Protocol, luma, psnr
 
 LEVELS = 3  # halvings: the coarsest search reaches 4 pixels there, which are 32 here
 _COARSE, _FINE = 4, 2  # pixels searched in each direction
-_BLOCK = 7
+_BLOCK, _WINDOW = 8, 16
 _ZEAL = 0.02  # levels a pixel of distance: of equal matches the nearer
 _EXPLAINED = 10.0  # levels of luma that the truth may differ from itself along the motion
 
@@ -46,56 +46,84 @@ def explained(true: Tensor, true_before: Tensor, flow: Tensor) -> Tensor:
 def motion(now: Tensor, before: Tensor) -> Tensor:
     """Where each pixel of `now` was in `before`: (N, 2, H, W) float64, pixels to the right and down, to fractions of a pixel.
 
-    By the mean absolute difference of luma in blocks of 7x7 around each pixel, searched to about 35 pixels away.
+    One motion for each block of 8x8, by the mean absolute difference of luma in the 16x16 around it, searched from an eighth of
+    the size up, to about 35 pixels away.
     """
-    stack = [(luma(now), luma(before))]
+    stack = [(luma(now).float(), luma(before).float())]
     while len(stack) <= LEVELS and min(stack[-1][0].shape[-2:]) >= 4 * _BLOCK:
         stack.append((F.avg_pool2d(stack[-1][0], 2), F.avg_pool2d(stack[-1][1], 2)))
     first, second = stack.pop()
-    flow = _searched(first, second, first.new_zeros(len(first), 2, *first.shape[-2:]), _COARSE)
+    match = _Match(first, second)
+    flow = match.searched(first.new_zeros(len(first), 2, *match.grid), _COARSE)
     while stack:
-        first, second = stack.pop()
-        flow = 2 * F.interpolate(flow, size=first.shape[-2:], mode="nearest")
-        flow = _searched(first, second, flow, _FINE)
-    return flow + _fraction(first, second, flow)
+        match = _Match(*stack.pop())
+        flow = match.searched(2 * F.interpolate(flow, size=match.grid, mode="nearest"), _FINE)
+    flow = (flow + match.fraction(flow)).double()
+    height, width = now.shape[-2:]
+    return flow.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)[..., :height, :width]
 
 
 def moved(picture: Tensor, flow: Tensor) -> Tensor:
     """(N, C, H, W) taken from where `flow` says, bilinearly; beyond the edge the edge repeats."""
+    rows, columns = (torch.arange(size, device=flow.device, dtype=flow.dtype) for size in picture.shape[-2:])
+    return _sampled(picture, columns + flow[:, 0], rows[:, None] + flow[:, 1])
+
+
+class _Match:
+    """Two pictures (N, 1, H, W) cut into overlapping windows, laid side by side: what a motion of every block costs."""
+
+    def __init__(self, now: Tensor, before: Tensor) -> None:
+        height, width = now.shape[-2:]
+        self.grid = (-(-height // _BLOCK), -(-width // _BLOCK))
+        down, across = (self._places(count, size, now) for count, size in zip(self.grid, (height, width), strict=True))
+        self._before, self._y, self._x = before, down.view(-1, 1), across.view(1, -1)
+        self._now = now[..., down.long()[:, None], across.long()[None]]
+
+    @staticmethod
+    def _places(count: int, size: int, like: Tensor) -> Tensor:
+        """Rows (or columns) of all windows, one after the other; beyond the edge the edge repeats."""
+        first = torch.arange(count, device=like.device) * _BLOCK - (_WINDOW - _BLOCK) // 2
+        places = first[:, None] + torch.arange(_WINDOW, device=like.device)
+        return places.clamp(0, size - 1).flatten().to(like)
+
+    def cost(self, flow: Tensor) -> Tensor:
+        """Mean absolute difference of each block's window: (N, 1, rows, columns)."""
+        wide = flow.repeat_interleave(_WINDOW, 2).repeat_interleave(_WINDOW, 3)
+        seen = _sampled(self._before, self._x + wide[:, 0], self._y + wide[:, 1])
+        return F.avg_pool2d((self._now - seen).abs(), _WINDOW)
+
+    def searched(self, flow: Tensor, reach: int) -> Tensor:
+        """The best whole-pixel motion within `reach` of `flow`, of none, or of that of a block beside."""
+        best, least = self._better(torch.zeros_like(flow), flow, self.cost(flow))
+        for _ in range(2):
+            for step, axis in ((1, -1), (-1, -1), (1, -2), (-1, -2)):
+                best, least = self._better(best.roll(step, axis), best, least)
+        centre = best
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
+                tried = centre + flow.new_tensor([dx, dy]).view(1, 2, 1, 1)
+                best, least = self._better(tried, best, least, _ZEAL * (abs(dx) + abs(dy)))
+        return best
+
+    def _better(self, tried: Tensor, best: Tensor, least: Tensor, toll: float = _ZEAL) -> tuple[Tensor, Tensor]:
+        """The motion that matches better in each block, by more than `toll`, and its cost."""
+        cost = self.cost(tried) + toll
+        better = cost < least
+        return torch.where(better, tried, best), torch.where(better, cost, least)
+
+    def fraction(self, flow: Tensor) -> Tensor:
+        """Up to half a pixel more in each direction: the lowest point of a parabola through three costs."""
+        here, parts = self.cost(flow), []
+        for step in ((1.0, 0.0), (0.0, 1.0)):
+            offset = flow.new_tensor(step).view(1, 2, 1, 1)
+            after, ahead = self.cost(flow + offset), self.cost(flow - offset)
+            bend = (after + ahead - 2 * here).clamp(min=1e-6)
+            parts.append(((ahead - after) / (2 * bend)).clamp(-0.5, 0.5))
+        return torch.cat(parts, 1)
+
+
+def _sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """(N, C, H, W) at places (N, rows, columns), bilinearly; beyond the edge the edge repeats."""
     height, width = picture.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    across = (x.to(flow) + flow[:, 0]) * (2 / max(1, width - 1)) - 1
-    down = (y.to(flow) + flow[:, 1]) * (2 / max(1, height - 1)) - 1
-    grid = torch.stack((across, down), -1).to(picture)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=True)
-
-
-def _cost(now: Tensor, before: Tensor, flow: Tensor) -> Tensor:
-    """Mean absolute difference of the blocks around each pixel: (N, 1, H, W)."""
-    difference = F.pad((now - moved(before, flow)).abs(), (_BLOCK // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(difference, _BLOCK, stride=1)
-
-
-def _searched(now: Tensor, before: Tensor, flow: Tensor, reach: int) -> Tensor:
-    """The best whole-pixel motion within `reach` of `flow`."""
-    best, least = flow, _cost(now, before, flow)
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            if dx == dy == 0:
-                continue
-            tried = flow + flow.new_tensor([dx, dy]).view(1, 2, 1, 1)
-            cost = _cost(now, before, tried) + _ZEAL * (abs(dx) + abs(dy))
-            better = cost < least
-            best, least = torch.where(better, tried, best), torch.where(better, cost, least)
-    return best
-
-
-def _fraction(now: Tensor, before: Tensor, flow: Tensor) -> Tensor:
-    """Less than half a pixel more in each direction: the lowest point of a parabola through three costs."""
-    here, parts = _cost(now, before, flow), []
-    for step in ((1.0, 0.0), (0.0, 1.0)):
-        offset = flow.new_tensor(step).view(1, 2, 1, 1)
-        after, ahead = _cost(now, before, flow + offset), _cost(now, before, flow - offset)
-        bend = after + ahead - 2 * here
-        parts.append(torch.where(bend > 1e-9, (ahead - after) / (2 * bend.clamp(min=1e-9)), 0).clamp(-0.5, 0.5))
-    return torch.cat(parts, 1)
+    grid = torch.stack((x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1), -1)
+    return F.grid_sample(picture, grid.to(picture), mode="bilinear", padding_mode="border", align_corners=True)

@@ -22,11 +22,10 @@ from vsr.media.sequences import list_images
 
 DATA = "VSR_DATA"
 _HR = ("hr", "gt", "gtmod12", "original", "{name}_hr", "{name}_valid_hr", "div2k_valid_hr", "sharp")
-_LR = ("lr", "lr_bicubic", "lrbicx{scale}", "bix{scale}", "bi", "{name}_lr_bicubic", "{name}_valid_lr_bicubic") + (
-    "div2k_valid_lr_bicubic",
-    "sharp_bicubic",
-)
+_LR = ("lr", "lr_bicubic", "lrbicx{scale}", "bix{scale}", "bi", "bicubic", "sharp_bicubic")
+_BY_NAME = ("{name}_lr_bicubic", "{name}_valid_lr_bicubic", "div2k_valid_lr_bicubic")
 _MARK = r"(_SRF_\d+)?_{kind}$|x{scale}$"  # what some sets add to the names of files
+_AT_A_SCALE = r"x\d+|image_srf_\d+"
 _LOSSY = (".jpg", ".jpeg", ".webp")
 
 
@@ -74,7 +73,7 @@ def _groups(home: Path, scale: int) -> tuple[tuple[Group, ...], bool]:
         if _has_images(base):
             return _from_one(home, base, scale)
         tried.append(f"images in {base}")
-        clips = [(clip, *_halves(clip, clip.name, scale)) for clip in _folders(base)]
+        clips = [(c, *_halves(c, c.name, scale)) for c in _folders(base) if not re.fullmatch(_AT_A_SCALE, c.name.lower())]
         found = [(clip, hr, lr) for clip, hr, lr in clips if hr is not None]
         if found:
             stored = [lr is not None for _, _, lr in found]
@@ -83,7 +82,7 @@ def _groups(home: Path, scale: int) -> tuple[tuple[Group, ...], bool]:
                 raise ConfigError(f"{lacking}/LR: is missing where other clips have one; put it there, or take theirs away")
             return tuple(_group(clip.name, hr, lr, scale) for clip, hr, lr in found), all(stored)
         tried.append(f"{base}/*/HR")
-    others = [entry.name for entry in _folders(home) if re.fullmatch(r"x\d", entry.name.lower())]
+    others = [entry.name for entry in _folders(home) if re.fullmatch(_AT_A_SCALE, entry.name.lower())]
     hint = f"; there is {', '.join(sorted(others))}: choose with --scale" if others else ""
     raise ConfigError(f"--dataset {home}: no pictures for scale {scale} were found; looked for {', '.join(tried)}{hint}")
 
@@ -91,7 +90,7 @@ def _groups(home: Path, scale: int) -> tuple[tuple[Group, ...], bool]:
 def _halves(base: Path, name: str, scale: int) -> tuple[Path | None, Path | None]:
     """The folders of HR and LR in `base`, down to the scale's own folders where there are such."""
     halves = []
-    for names in (_HR, _LR):
+    for names in (_HR, (*_LR, *_BY_NAME)):
         found = _child(base, [text.format(name=name.lower(), scale=scale) for text in names])
         halves.append((_child(found, (f"x{scale}",)) or found) if found is not None else None)
     return halves[0], halves[1]

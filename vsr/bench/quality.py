@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from time import monotonic
 from vsr.bench import cache
 from vsr.bench.datasets import find_dataset
 from vsr.bench.enlarge import Enlarger, source_picture
+from vsr.bench.origin import origin_of
 from vsr.bench.pairs import Dataset, Group, Pair, tensor_of
 from vsr.bench.scores import DEFAULT, METRICS, Scorer, key_of
 from vsr.config import UpscaleConfig
@@ -19,7 +19,7 @@ from vsr.errors import ConfigError, EncodeError
 from vsr.frames import FrameBatch
 from vsr.media.imagemeta import StillImage
 from vsr.media.images import write_image
-from vsr.metrics import Channel, Protocol, shrunk
+from vsr.metrics import Channel, Protocol
 from vsr.names import model_label
 from vsr.report import OnProgress, Progress
 
@@ -88,7 +88,7 @@ def bench_quality(config: QualityConfig, on_progress: OnProgress | None = None) 
     dataset = find_dataset(config.dataset, config.scale, config.degrade, config.frames)
     _check_motion(config, dataset)
     scorer = Scorer(config.metrics, config.protocol, config.scale)
-    origin, notes = _origin(dataset)
+    origin, notes = origin_of(dataset)
     count = sum(group.count for group in dataset.groups)
     told = [origin, *(METRICS[name].told for name in config.metrics)]
     report = QualityReport(dataset.name, config.scale, count, str(config.protocol), told, warnings=[*dataset.notes, *notes])
@@ -215,32 +215,3 @@ def _check_motion(config: QualityConfig, dataset: Dataset) -> None:
             f"--metrics {','.join(moving)}: is for frames that follow each other; {still[0]} holds single pictures "
             "(a clip's files are numbered without a gap, and of one size)"
         )
-
-
-def _origin(dataset: Dataset) -> tuple[str, list[str]]:
-    """How LR came to be, and what follows: stored LR is compared with MATLAB's bicubic (of a clip, its first frame)."""
-    if not dataset.stored:
-        return dataset.origin, []
-    differing = values = 0
-    colourless = []
-    for group in dataset.groups:
-        for pair in group.pairs():
-            lr = tensor_of(pair.lr)
-            differing += int((shrunk(tensor_of(pair.hr), dataset.scale) != lr).sum())
-            values += lr.numel()
-            if lr.shape[1] == 3 and bool((lr == lr[:, :1]).all()):
-                colourless.append(pair.name)
-            if group.clip:
-                break
-    notes = []
-    if colourless:
-        notes.append(
-            f"{', '.join(colourless)}: gray pictures that are stored as RGB gain 1.3 dB of luma; papers store them as gray"
-        )
-    if not differing:
-        return f"{dataset.origin}: equal to MATLAB's bicubic of HR in all {values:,} values", notes
-    share = math.ceil(1000 * differing / values) / 10
-    notes.append(
-        f"LR is not HR shrunk by bicubic ({share} % of its values differ): networks trained for bicubic are not at their best"
-    )
-    return f"{dataset.origin}: {share} % of its values differ from MATLAB's bicubic of HR", notes

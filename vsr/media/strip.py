@@ -41,7 +41,7 @@ def comparison_strip(panels: Sequence[Panel], crop: tuple[int, int, int, int]) -
     for panel, detail in zip(panels, details, strict=True):
         sheet.paste(detail, (at, 0))
         for number, line in enumerate(panel.lines):
-            pen.text((at + size[0] / 2, size[1] + 4 + number * _LINE), line, fill="black", font=font, anchor="mt")
+            pen.text((at + size[0] / 2, size[1] + 4 + number * _LINE), line, fill="black", font=font, anchor="ma")
         at += size[0] + _GAP
     return batch_of(np.asarray(sheet), alpha=False)
 
