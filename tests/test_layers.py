@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "vsr"
 # Layers from left to right; imports go leftwards only. Members of one set are strangers, but where ALLOWED says otherwise.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "fields", "frames", "config", "plan", "journal"},
-    {"color", "resample", "scenes", "metrics", "temporal", "lpips", "names", "segments", "sizes"},
+    {"color", "resample", "scenes", "metrics", "temporal", "lpips", "niqe", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
     {"choose_engine", "cutting", "losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline"}
@@ -28,6 +28,7 @@ ALLOWED = {
     "journal": {"plan", "errors"},
     "metrics": {"resample"},
     "temporal": {"metrics"},
+    "niqe": {"resample"},
     "planning": {"choose_engine", "cutting", "losses", "measure", "outputs"},
     "stills": {"choose_engine", "report"},
     "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,8 +55,8 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path / "clip"
 
 
-def config(dataset: Path, *models: str, **wishes: object) -> QualityConfig:
-    return QualityConfig(str(dataset), models or ("bicubic",), **{"scale": 2, "engine": ENGINE, **wishes})  # type: ignore[arg-type]
+def config(dataset: Path, *models: str, **wishes: Any) -> QualityConfig:
+    return replace(QualityConfig(str(dataset), models or ("bicubic",), 2, engine=ENGINE), **wishes)
 
 
 def test_figures_are_those_of_the_files_that_upscale_writes(photos: Path, tmp_path: Path) -> None:
@@ -113,17 +115,16 @@ def test_a_clip_has_figures_of_motion_from_the_second_frame_on(clip: Path) -> No
 
 
 def test_what_means_nothing_is_refused(photos: Path) -> None:
-    for wishes, text in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"metrics": ("tpsnr",)}, "follow each other"),
         ({"metrics": ("ms-ssim",)}, "161 pixels"),
         ({"metrics": ("ssim",), "border": 18}, "11 pixels"),
         ({"scale": 1}, "nothing to enlarge"),
         ({"models": ("bicubic", "bicubic")}, "twice"),
-    ):
+    )
+    for wishes, text in wrong:
         with pytest.raises(ConfigError, match=text):
-            bench_quality(
-                QualityConfig(**{"dataset": str(photos), "models": ("bicubic",), "scale": 2, "engine": ENGINE, **wishes})
-            )  # type: ignore[arg-type]
+            bench_quality(replace(config(photos), **wishes))
     with pytest.raises(ModelError):
         bench_quality(config(photos, "nosuch"))
     with pytest.raises(ConfigError, match="there are psnr, ssim"):

