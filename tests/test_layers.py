@@ -38,7 +38,7 @@ ALLOWED = {
 }
 # One owner for each library: where it may be imported.
 OWNERS = {
-    "av": ("media",), "decord": ("media",), "ffmpeg": ("media",), "PIL": ("media",),
+    "av": ("media",), "decord": ("media",), "ffmpeg": ("media",), "imageio_ffmpeg": ("media",), "PIL": ("media",),
     "click": ("cli",), "tqdm": ("cli",),
     "threading": ("engine/prefetch",), "queue": ("engine/prefetch",),
     "ncnn": ("engine/ncnn_cpu", "engine/ncnn_vulkan"), "spandrel": ("models",), "safetensors": ("models", "train"),

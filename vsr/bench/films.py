@@ -103,9 +103,9 @@ def as_rgb(batch: FrameBatch) -> FrameBatch:
     return batch_of(torch.stack(rgb_to_planes(rgb, target), 1), batch.pts[0])
 
 
-def as_yuv(batch: FrameBatch) -> FrameBatch:
-    """An RGB or gray frame as 8-bit 4:2:0 in BT.709."""
-    target = FrameFormat(batch.format.width, batch.format.height, _YUV, _BT709)
+def as_yuv(batch: FrameBatch, layout: PixelLayout = _YUV) -> FrameBatch:
+    """An RGB or gray frame as 8-bit YUV, 4:2:0 unless `layout` says otherwise, in BT.709."""
+    target = FrameFormat(batch.format.width, batch.format.height, layout, _BT709)
     rgb = planes_to_rgb([torch.from_numpy(plane.copy()) for plane in batch.planes], batch.format)
     planes = tuple(plane.numpy() for plane in rgb_to_planes(rgb, target))
     return FrameBatch(target, planes, batch.pts, index=batch.index)

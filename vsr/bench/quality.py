@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -11,17 +12,21 @@ from time import monotonic
 from vsr.bench import cache
 from vsr.bench.datasets import find_dataset
 from vsr.bench.enlarge import Enlarger, source_picture
+from vsr.bench.films import as_yuv
 from vsr.bench.origin import origin_of
 from vsr.bench.pairs import Dataset, Group, Pair, tensor_of
-from vsr.bench.scores import DEFAULT, METRICS, Scorer, key_of
+from vsr.bench.scores import DEFAULT, METRICS, VMAF, Scorer, key_of
 from vsr.config import UpscaleConfig
 from vsr.errors import ConfigError, EncodeError
-from vsr.frames import FrameBatch
+from vsr.frames import FrameBatch, PixelLayout
 from vsr.media.imagemeta import StillImage
 from vsr.media.images import write_image
+from vsr.media.vmaf import Vmaf
 from vsr.metrics import Channel, Protocol
 from vsr.names import model_label
 from vsr.report import OnProgress, Progress
+
+_YUV444 = PixelLayout("yuv")
 
 
 @dataclass(frozen=True)
@@ -145,9 +150,14 @@ class _Run:
             return
         self._scorer.begin()
         found: cache.Figures = {}
-        for pair, made in self.enlarger.pictures(group):
-            found[pair.name] = self._scored(group, pair, made)
-            yield {pair.name: found[pair.name]}
+        with Vmaf() if VMAF in self._config.metrics else nullcontext() as judge:
+            for pair, made in self.enlarger.pictures(group):
+                found[pair.name] = self._scored(group, pair, made)
+                if judge is not None:
+                    judge.add(as_yuv(made, _YUV444), as_yuv(pair.hr, _YUV444))
+                yield {pair.name: found[pair.name]}
+            for name, value in zip(found, judge.scores() if judge is not None else (), strict=False):
+                found[name][VMAF] = value  # into what was given already: one clip is entered as a whole
         cache.remember(key, found)
 
     def _key(self, pairs: list[Pair]) -> str:
@@ -158,7 +168,8 @@ class _Run:
         if not self._config.cache or self._config.keep is not None:
             return None
         known = cache.remembered(key)
-        moving = {key_of(name, self._config.protocol) for name in self._config.metrics if METRICS[name].clip}
+        names_of_change = [name for name in self._config.metrics if METRICS[name].clip and name != VMAF]
+        moving = {key_of(name, self._config.protocol) for name in names_of_change}
         for at, name in enumerate(names):
             if not all(want in known.get(name, {}) for want in self._wanted if at or want not in moving):
                 return None

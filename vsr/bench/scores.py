@@ -55,8 +55,10 @@ METRICS = {
     "consistency": Metric("consist.", 2, True, _CONSISTENCY, channel=True),
     "tpsnr": Metric("tPSNR", 2, True, "tPSNR: PSNR in dB of the change from frame to frame", clip=True, channel=True),
     "warp": Metric("flicker", 3, False, _WARP, clip=True),
+    "vmaf": Metric("VMAF", 2, True, "VMAF v0.6.1 of luma (BT.709), by FFmpeg's libvmaf, 0 to 100", clip=True),
     "tlpips": Metric("tLPIPS", 3, False, _TLPIPS, SMALLEST, clip=True),
 }
+VMAF = "vmaf"
 DEFAULT = ("psnr", "ssim")
 
 
@@ -112,6 +114,8 @@ class Scorer:
         figures: dict[str, float] = {}
         with torch.inference_mode():
             for metric in self.names:
+                if metric == VMAF:  # of whole clips, at their end
+                    continue
                 self._check(name, metric, true)
                 if METRICS[metric].clip and self._before is None:
                     continue

@@ -48,7 +48,7 @@ class Crop(click.ParamType[tuple[int, int, int, int]]):
     default="psnr,ssim",
     show_default=True,
     metavar="LIST",
-    help="Of psnr, ssim, ms-ssim, lpips, lpips-vgg, niqe, consistency; of clips tpsnr, warp, tlpips, too.",
+    help="Of psnr, ssim, ms-ssim, lpips, lpips-vgg, niqe, consistency; of clips tpsnr, warp, tlpips, vmaf, too.",
 )
 @click.option(
     "--degrade", default="bicubic", show_default=True, metavar="HOW", help="LR of a film: bicubic, h264:CRF or hevc:CRF."
