@@ -13,6 +13,7 @@ from vsr.bench.films import as_rgb
 from vsr.bench.pairs import Group, Pair, picture_format
 from vsr.choose_engine import choose_engine, resolve_engine
 from vsr.config import UpscaleConfig
+from vsr.engine.ncnn_vulkan import is_vulkan
 from vsr.engine.reuse import singles
 from vsr.engine.upscaler import Upscaler, engine_notes
 from vsr.engine.window import Windows
@@ -44,8 +45,12 @@ class Enlarger:
     def settings(self, pair: Pair) -> str:
         """All that its pixels depend on beside the pictures, as text: what may be remembered is found by this."""
         spec = self.generator.spec
-        engine = resolve_engine(self._config, spec, pair.lr.format, self._target(pair.lr))
+        vulkan = is_vulkan(self._config.device)  # torch does not know it: what it is called has to do
+        wish = replace(self._config, device="cpu", precision="fp32") if vulkan else self._config
+        engine = resolve_engine(wish, spec, pair.lr.format, self._target(pair.lr))
         device = torch.cuda.get_device_name(engine.device) if engine.device.startswith("cuda") else engine.device
+        if vulkan:
+            device = self._config.device
         facts = (
             __version__, torch.__version__, spec.architecture, spec.scale, spec.weights_sha256, self.scale, device,
             engine.precision, self._config.precision, self._config.backend, engine.tile, engine.halo,
