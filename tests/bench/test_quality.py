@@ -61,7 +61,7 @@ def config(dataset: Path, *models: str, **wishes: Any) -> QualityConfig:
 
 def test_figures_are_those_of_the_files_that_upscale_writes(photos: Path, tmp_path: Path) -> None:
     """Every pixel by the product's own way: kept pictures equal `vsr upscale`'s, and PSNR is that of these files."""
-    report = bench_quality(config(photos, keep=tmp_path / "kept"))
+    report = bench_quality(config(photos, keep=tmp_path / "kept", metrics=("psnr", "consistency")))
     figures = report.models["bicubic"].images
     assert set(figures) == {"one", "two", "gray"}
     for name in figures:
@@ -81,6 +81,8 @@ def test_figures_are_those_of_the_files_that_upscale_writes(photos: Path, tmp_pa
         assert hr.shape[:2] == kept.planes[0].shape[1:]
         assert figures[name]["psnr_y"] == float(psnr(tensor_of(made), tensor_of(pair.hr), Protocol("y", 2)))
         assert batch_of(tensor_of(made)).format == made.format
+        with Image.open(tmp_path / f"kept/bicubic.consistency/{name}.png") as shown:
+            assert (shown.height, shown.width) == low.shape[:2]
     mean = report.models["bicubic"].mean
     assert mean["psnr_y"] == pytest.approx(np.mean([values["psnr_y"] for values in figures.values()]))
 

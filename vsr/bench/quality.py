@@ -14,7 +14,7 @@ from vsr.bench.datasets import find_dataset
 from vsr.bench.enlarge import Enlarger, source_picture
 from vsr.bench.films import as_yuv
 from vsr.bench.origin import origin_of
-from vsr.bench.pairs import Dataset, Group, Pair, tensor_of
+from vsr.bench.pairs import Dataset, Group, Pair, batch_of, tensor_of
 from vsr.bench.scores import DEFAULT, METRICS, VMAF, Scorer, key_of
 from vsr.config import UpscaleConfig
 from vsr.errors import ConfigError, EncodeError
@@ -22,7 +22,7 @@ from vsr.frames import FrameBatch, PixelLayout
 from vsr.media.imagemeta import StillImage
 from vsr.media.images import write_image
 from vsr.media.vmaf import Vmaf
-from vsr.metrics import Channel, Protocol
+from vsr.metrics import Channel, Protocol, consistency_map, heat
 from vsr.names import model_label
 from vsr.report import OnProgress, Progress
 
@@ -36,7 +36,7 @@ class QualityConfig:
     engine   how every model runs (device, precision, ...); its model and sizes are not looked at
     border   pixels left out on each side; None: as many as the scale
     degrade, frames    of films: how LR is made, and how many frames
-    keep     a folder for what the models make: MODEL/PICTURE.png
+    keep     a folder for what the models make: MODEL/PICTURE.png, and with "consistency" its map, MODEL.consistency/PICTURE.png
     cache    whether figures that were measured before, on equal pictures with equal weights, are taken
     """
 
@@ -177,10 +177,15 @@ class _Run:
         return {name: {want: known[name][want] for want in self._wanted if want in known[name]} for name in names}
 
     def _scored(self, group: Group, pair: Pair, made: FrameBatch) -> dict[str, float]:
+        made_levels, source = tensor_of(made), tensor_of(source_picture(pair))
         if self._config.keep is not None:
-            folder = self._config.keep / model_label(self.enlarger.generator.spec.name)
-            keep_picture(folder / f"{self._prefix(group)}{pair.name}.png", made)
-        return self._scorer.score(pair.name, tensor_of(made), tensor_of(pair.hr), tensor_of(source_picture(pair)))
+            name = f"{self._prefix(group)}{pair.name}"
+            label = model_label(self.enlarger.generator.spec.name)
+            keep_picture(self._config.keep / label / f"{name}.png", made)
+            if "consistency" in self._config.metrics:
+                shown = heat(consistency_map(made_levels, source, self._config.scale))
+                keep_picture(self._config.keep / f"{label}.consistency" / f"{name}.png", batch_of(shown))
+        return self._scorer.score(pair.name, made_levels, tensor_of(pair.hr), source)
 
     def _prefix(self, group: Group) -> str:
         """Before the names of pictures, which repeat from clip to clip."""
