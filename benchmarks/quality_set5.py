@@ -4,13 +4,13 @@ DIR holds LR/ and HR/ with images of the same names (Set5 as everybody has it: c
 Each model goes the user's way: images in, `vsr.upscale` to PNG files, these read again. PSNR is that of the luma of BT.601 in
 16..235, not rounded, without a border as wide as the scale; gray images are their own luma. Beside the models stands MATLAB's
 bicubic as `vsr.resample` computes it (rounded after each pass), which the papers compare with; `--model bicubic` rounds once.
+`vsr bench quality` measures the same and more, without files between.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 from pathlib import Path
 
@@ -18,27 +18,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from torch import Tensor
 
-from vsr import UpscaleConfig, upscale
+from vsr import UpscaleConfig, metrics, upscale
 from vsr.resample import imresize
 
 MATLAB = "bicubic (MATLAB)"
-Pixels = npt.NDArray[np.float64]
 
 
-def luma(pixels: npt.NDArray[np.uint8]) -> Pixels:
-    """(H, W, 3) RGB or (H, W) gray, 8 bits -> (H, W) luma as MATLAB's rgb2ycbcr has it, in float64."""
-    levels = pixels.astype(np.float64)
-    return levels if levels.ndim == 2 else 16 + levels @ np.array([65.481, 128.553, 24.966]) / 255
+def tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) RGB or (H, W) gray -> (1, 3 or 1, H, W)."""
+    return torch.from_numpy(np.atleast_3d(pixels).copy()).permute(2, 0, 1)[None]
 
 
 def psnr(made: npt.NDArray[np.uint8], true: npt.NDArray[np.uint8], border: int) -> float:
-    """In dB; both of one size. A gray truth is compared with the made picture's luma only if that is gray too."""
+    """In dB; both of one size and kind."""
     if made.shape != true.shape:
         raise SystemExit(f"sizes differ: {made.shape} and {true.shape}")
-    inner = (slice(border, -border), slice(border, -border))
-    error = float(np.mean((luma(made)[inner] - luma(true)[inner]) ** 2))
-    return 10 * math.log10(255**2 / error)
+    return float(metrics.psnr(tensor(made), tensor(true), metrics.Protocol("y", border)))
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
@@ -47,8 +44,7 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def matlab_bicubic(pixels: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np.uint8]:
-    planes = torch.from_numpy(np.atleast_3d(pixels).copy()).permute(2, 0, 1)[None].double()
-    grown = imresize(planes, scale, 1, rounded=True)[0].permute(1, 2, 0).numpy().astype(np.uint8)
+    grown = imresize(tensor(pixels).double(), scale, 1, rounded=True)[0].permute(1, 2, 0).numpy().astype(np.uint8)
     return grown if pixels.ndim == 3 else grown[..., 0]
 
 

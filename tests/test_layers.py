@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "vsr"
 # Layers from left to right; imports go leftwards only. Members of one set are strangers, but where ALLOWED says otherwise.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "fields", "frames", "config", "plan", "journal"},
-    {"color", "resample", "scenes", "metrics", "names", "segments", "sizes"},
+    {"color", "resample", "scenes", "metrics", "temporal", "lpips", "niqe", "names", "segments", "sizes"},
     {"media", "models"},
     {"engine"},
     {"choose_engine", "cutting", "losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline"}
@@ -26,6 +26,9 @@ ALLOWED = {
     "config": {"errors", "fields"},
     "plan": {"config", "fields", "frames", "errors"},
     "journal": {"plan", "errors"},
+    "metrics": {"resample"},
+    "temporal": {"metrics"},
+    "niqe": {"resample"},
     "planning": {"choose_engine", "cutting", "losses", "measure", "outputs"},
     "stills": {"choose_engine", "report"},
     "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},
@@ -35,7 +38,7 @@ ALLOWED = {
 }
 # One owner for each library: where it may be imported.
 OWNERS = {
-    "av": ("media",), "decord": ("media",), "ffmpeg": ("media",), "PIL": ("media",),
+    "av": ("media",), "decord": ("media",), "ffmpeg": ("media",), "imageio_ffmpeg": ("media",), "PIL": ("media",),
     "click": ("cli",), "tqdm": ("cli",),
     "threading": ("engine/prefetch",), "queue": ("engine/prefetch",),
     "ncnn": ("engine/ncnn_cpu", "engine/ncnn_vulkan"), "spandrel": ("models",), "safetensors": ("models", "train"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vsr.cli.bench_quality import quality
 from vsr.cli.console import require_writable, write_json
 from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.types import Size
@@ -22,6 +23,9 @@ def bench() -> None:
     Example:
       vsr bench speed --model animevideo
     """
+
+
+bench.add_command(quality)
 
 
 @bench.command(short_help="How fast a model runs here, how close to the chip's limit, and what holds it back.")
