@@ -123,8 +123,12 @@ def ratings_of(study: Study, path: Path) -> list[Rating]:
         raise ConfigError(
             f"{path}: was rated with other pictures than those in {study.folder} now; merge into the folder it is of"
         )
+    try:
+        rater = checked_name(rater)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
     pictures = {picture_key(study, kit, *key): key for key in study.pictures}
-    return [_rating(study, path, item, checked_name(rater), seed, pictures) for item in ratings]
+    return [_rating(study, path, item, rater, seed, pictures) for item in ratings]
 
 
 def _rating(study: Study, path: Path, item: Any, rater: str, seed: int, pictures: dict[str, tuple[str, str]]) -> Rating:

@@ -116,10 +116,12 @@ def summarise(ratings: Sequence[Rating], seed: int = 0) -> Summary:
     cells = {method: means[m] for m, method in enumerate(methods)}
     ranked = sorted(scores, key=lambda score: -score.mean)
     differences = [_difference(a.method, b.method, cells[a.method] - cells[b.method], random) for a, b in combinations(ranked, 2)]
+    differences = [found for found in differences if found.pairs]
+    together = holm([found.p for found in differences])
     units = means.transpose(0, 2, 1).reshape(-1, len(raters))  # a picture a row, a rater a column
     return Summary(
         methods=tuple(ranked),
-        differences=_holm([d for d in differences if d.pairs]),
+        differences=tuple(replace(found, p_holm=p) for found, p in zip(differences, together, strict=True)),
         raters=tuple(_rater_score(rater, ratings) for rater in raters),
         images=len(images),
         alpha_ordinal=krippendorff_alpha(units, "ordinal"),
@@ -187,14 +189,12 @@ def sign_flip_test(differences: Floats, random: np.random.Generator) -> float:
     return (hits + 1) / (RESAMPLES + 1)
 
 
-def _holm(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The same with `p_holm`: the k-th smallest of n times n - k, never less than the one before it."""
-    order = sorted(range(len(differences)), key=lambda i: differences[i].p)
-    adjusted, least = dict[int, float](), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, differences[i].p * (len(differences) - rank)))
-        adjusted[i] = least
-    return tuple(Difference(d.first, d.second, d.mean, d.pairs, d.p, d.p_images, adjusted[i]) for i, d in enumerate(differences))
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each p for all tests together (Holm 1979): the k-th smallest of n, from 0, times n - k, rising."""
+    adjusted, least = [1.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        least = adjusted[i] = max(least, min(1.0, ps[i] * (len(ps) - rank)))
+    return adjusted
 
 
 def _rater_score(rater: str, ratings: Sequence[Rating]) -> RaterScore:
