@@ -233,6 +233,50 @@ def test_models_info_tells_what_is_in_a_checkpoint(vsr: Run, tmp_path: Path) -> 
     assert "no architecture" in refused.err
 
 
+def test_a_file_does_not_hide_a_name(vsr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bicubic").touch()
+    assert "No network" in vsr("models", "info", "bicubic").out
+
+
+def test_models_commands_know_their_report_before_the_work(vsr: Run, tmp_path: Path) -> None:
+    out = tmp_path / "x.safetensors"
+    for command in (("convert", "animevideo", out), ("blend", "animevideo", "animevideo", "--alpha", "0", "-o", out)):
+        done = vsr("models", *command, "--json", tmp_path / "no" / "folder")
+        assert (done.code, len(done.lines)) == (1, 1) and "--json" in done.err, done
+        assert not out.exists()
+    for name, *more in (("info",), ("pull",), ("convert", out), ("export", "--onnx", tmp_path / "x.onnx")):
+        done = vsr("models", name, "nope", *more, "--json", "-")
+        facts = json.loads(done.out)
+        assert (done.code, facts["status"], facts["command"]) == (1, "error", f"models {name}")
+        assert "'nope'" in facts["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("convert", "animevideo", "x.pth"), 2),
+        (("blend", "animevideo", "animevideo", "--alpha", "0", "-o", "x.pth"), 2),
+        (("export", "animevideo", "--onnx", "x.pth"), 2),
+        (("blend", "animevideo", "animevideo", "--alpha", "nan", "-o", "x.safetensors"), 2),
+        (("convert", "animevideo", "x" * 300 + ".safetensors"), 1),
+        (("info", "x" * 5000), 1),
+        (("pull", "x" * 300), 1),
+    ],
+)
+def test_models_commands_refuse_what_cannot_be(
+    vsr: Run, arguments: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = vsr("models", *arguments)
+    assert done.code == code and "internal error" not in done.err, done
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_blend_is_a_number(vsr: Run, clip: Path) -> None:
+    assert vsr("upscale", clip, "--model", "srgan", "--blend", "nan").code == 2
+
+
 def test_models_list_and_info(vsr: Run) -> None:
     listed = vsr("models", "list").out
     assert all(name in listed for name in ("esrgan", "esrgan-anime", "animevideo", "bicubic"))

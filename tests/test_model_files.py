@@ -54,12 +54,20 @@ def test_blend_and_its_warning(tmp_path: Path) -> None:
     assert vsr("models", "blend", *paths, "--alpha", "1.5", "-o", tmp_path / "d.safetensors").returncode == 2
 
 
-def test_upscale_blend_names_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        ("animevideo", "no PSNR-oriented weights are known"),
+        ("esrgan", "model realesrnet: its weights are not here; run: vsr models pull"),
+    ],
+)
+def test_upscale_blend_names_what_is_missing(model: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))  # where a developer may have pulled the twin
     source = make(Film("clip", pts=(0, 512)), tmp_path)
-    done = vsr("upscale", source, "--model", "animevideo", "--blend", "0.5", "-o", tmp_path / "out.mkv")
+    done = vsr("upscale", source, "--model", model, "--blend", "0.5", "-o", tmp_path / "out.mkv")
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "no PSNR-oriented weights" in done.stderr and "vsr models blend" in done.stderr
+    assert missing in done.stderr
     assert not (tmp_path / "out.mkv").exists()
 
 

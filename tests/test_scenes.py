@@ -70,6 +70,34 @@ def test_a_flash_is_a_cut_on_both_sides() -> None:
     assert cut(white, picture)
 
 
+@pytest.mark.parametrize(("levels", "is_flash"), [(37, False), (43, True)])
+def test_a_flash_is_a_matter_of_brightness_alone(levels: int, is_flash: bool) -> None:
+    picture = np.clip(scene(3), 20, 190)
+    assert cut(picture, picture + levels) == cut(picture + levels, picture) == is_flash
+
+
+def test_a_picture_may_move_by_an_eighth() -> None:
+    large = scene(4, 120, 240)
+    assert not cut(large[:90, :160], large[10:100, 20:180])
+
+
+@pytest.mark.parametrize(("likeness", "is_new"), [(0.75, False), (0.65, True)])
+def test_how_alike_two_frames_of_a_shot_are(likeness: float, is_new: bool) -> None:
+    one, other = np.random.default_rng(2).normal(0, 1, (2, 18, 32))
+    one -= one.mean()
+    one /= one.std()
+    other -= other.mean() + one * (other * one).mean()
+    other /= other.std()
+    mixed = likeness * one + (1 - likeness**2) ** 0.5 * other  # correlates so with `one`, and with none of its shifts
+    assert is_cut(120 + 30 * one, 120 + 30 * mixed) == is_new
+
+
+def test_what_nobody_sees_is_no_cut() -> None:
+    one, other = np.random.default_rng(2).normal(0, 1.2, (2, 18, 32))
+    assert not is_cut(20 + one, 20 + other)
+    assert is_cut(20 + 4 * one, 20 + 4 * other)
+
+
 def test_noise_in_the_dark_is_no_cut() -> None:
     draw = np.random.default_rng(1)
     dark = [np.clip(20 + draw.normal(0, 3, (90, 160)), 0, 255) for _ in range(5)]
@@ -95,3 +123,10 @@ def test_depth_and_colour_model_do_not_matter() -> None:
     assert np.array_equal(eight, ten)
     gray = luma.astype(np.uint8)
     assert np.allclose(thumb((gray, gray, gray), PixelLayout("rgb")), eight)
+
+
+def test_black_between_two_shots_belongs_to_neither() -> None:
+    dim, black = 16 + (scene(1) - 16) * 0.3, np.full((90, 160), 16.0)
+    assert cut(dim, black)
+    assert cut(black, dim)
+    assert not cut(16 + (scene(1) - 16) * 0.05, black)  # the last step of a fade

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,7 +66,7 @@ def scene(number: int, shift: int, rows: int, columns: int) -> Luma:
 
 
 def draw(number: int, format: FrameFormat) -> list[np.ndarray[Any, Any]]:
-    at = number
+    at = number % FRAMES
     for shot in SHOTS:
         if at < shot.frames:
             break
@@ -107,7 +108,8 @@ def expected(source: Path, model: Path) -> list[FrameBatch]:
 
 
 def config(source: Path, output: Path, model: Path, **more: object) -> UpscaleConfig:
-    base = UpscaleConfig(str(source), str(output), model=str(model), segment=0.3, encode=FFV1, threads=2, precision="fp32")
+    # in float32: whether bf16 is faster is a matter of the moment, and two jobs may decide differently
+    base = UpscaleConfig(str(source), str(output), model=str(model), precision="fp32", segment=0.3, encode=FFV1, threads=2)
     return replace(base, **more)  # type: ignore[arg-type]
 
 
@@ -182,8 +184,8 @@ def test_other_weights_are_refused(source: Path, model: Path, tmp_path: Path) ->
 @pytest.mark.slow
 def test_kill_minus_nine_at_random_moments(source: Path, model: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole.mkv", tmp_path / "killed.mkv"
-    command = [sys.executable, "-m", "vsr", "upscale", str(source), "--model", str(model), "--segment", "0.2"]
-    command += ["--codec", "ffv1", "--precision", "fp32"]
+    command = [sys.executable, "-m", "vsr", "upscale", str(source), "--model", str(model), "--segment", "0.2", "--codec", "ffv1"]
+    command += ["--precision", "fp32"]  # as in `config`
     began = time.monotonic()
     subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
     took = time.monotonic() - began
@@ -225,6 +227,31 @@ def test_a_part_is_the_same_part_of_the_whole(source: Path, model: Path, tmp_pat
     assert report.cuts == [cut - first for cut in CUTS if first <= cut < first + report.frames_out]
 
 
+@pytest.mark.parametrize("images", [False, True])
+def test_a_part_that_becomes_images_is_the_same_part(images: bool, source: Path, model: Path, tmp_path: Path) -> None:
+    given = source
+    if images:
+        given = tmp_path / "in_%02d.png"
+        upscale(UpscaleConfig(str(source), str(given), model="bicubic", scale=1))
+    base = config(given, tmp_path / "whole_%02d.png", model, segment=None, encode=EncodeConfig(), threads=1, overwrite=True)
+    whole = upscale(base)
+    first, count = 20, 5  # both ends within a shot
+    part = upscale(replace(base, output=str(tmp_path / "part_%02d.png"), start=0.8, duration=0.2))
+    assert (part.frames_in, part.frames_out, part.cuts) == (count, count, [])
+    assert whole.cuts[:2] == CUTS[:2]
+    for at in range(1, count + 1):
+        ours, theirs = (Image.open(tmp_path / f"{name}.png") for name in (f"part_{at:02d}", f"whole_{first + at:02d}"))
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs)), at
+
+
+def test_a_part_may_begin_with_a_second_field(source: Path, model: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.mkv", tmp_path / "part.mkv"
+    upscale(config(source, whole, model, segment=0.0, deinterlace="field", threads=1))
+    upscale(config(source, part, model, segment=0.0, deinterlace="field", threads=1, start=1.45))
+    found = pictures(part)
+    assert found == pictures(whole)[-len(found) :]
+
+
 def test_workers_share_what_they_know(source: Path, model: Path, expected: list[FrameBatch], tmp_path: Path) -> None:
     net = load(str(model), 4)
     draft = draft_job(config(source, tmp_path / "out.mkv", model))
@@ -243,12 +270,11 @@ def test_numbered_images_are_a_film_for_it(model: Path, tmp_path: Path) -> None:
     for number in range(6):
         rgb = np.stack(draw(number + 4, format), axis=-1)
         Image.fromarray(rgb.astype(np.uint8)).save(tmp_path / f"in_{number + 3:02d}.png")
-    report = upscale(
-        UpscaleConfig(str(tmp_path / "in_%02d.png"), str(tmp_path / "out_%02d.png"), model=str(model), precision="fp32")
-    )
+    base = config(tmp_path / "in_%02d.png", tmp_path / "out_%02d.png", model, segment=None, encode=EncodeConfig())
+    report = upscale(base)
     assert sorted(path.name for path in tmp_path.glob("out_*.png")) == [f"out_{number:02d}.png" for number in range(3, 9)]
     assert report.cuts == [3, 4]
-    alone = upscale(UpscaleConfig(str(tmp_path / "in_06.png"), str(tmp_path / "alone.png"), model=str(model), precision="fp32"))
+    alone = upscale(replace(base, source=str(tmp_path / "in_06.png"), output=str(tmp_path / "alone.png")))
     assert alone.frames_out == 1
     # frame 6 is a shot of its own: its window shows nothing else
     assert np.array_equal(np.asarray(Image.open(tmp_path / "alone.png")), np.asarray(Image.open(tmp_path / "out_06.png")))
@@ -270,6 +296,26 @@ def test_the_report_lists_the_cuts(source: Path, model: Path, tmp_path: Path) ->
     ]
     done = subprocess.run([*command, "-"], check=True, capture_output=True)
     assert json.loads(done.stdout)["cuts"] == CUTS
+
+
+def test_cuts_are_numbered_as_frames_come_out(tmp_path: Path, model: Path) -> None:
+    path = film(
+        tmp_path, codec="mjpeg", pix_fmt="yuvj420p", options={}, size=(24, 16), sounds=(), pts=tuple(range(0, 240 * 40, 40))
+    )
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for packet in packets[210:212]:  # the index looks at the first 200 only
+        at = data.index(bytes(packet), packet.pos)
+        data[at : at + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    found = []
+    for segment in (0.0, 1.0):
+        report = upscale(config(path, tmp_path / f"{segment}.mkv", model, segment=segment, start=8.0))
+        assert report.frames_out == 38
+        found.append(report.cuts)
+    assert found[0] == found[1]
+    assert any(cut > 12 for cut in found[0]), "behind what is lost"
 
 
 def test_a_model_that_restores_keeps_the_size(tmp_path: Path) -> None:

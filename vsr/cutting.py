@@ -54,7 +54,8 @@ def film_segments(plan: Plan, index: FrameIndex, seconds: float, context: int = 
 def _around(mode: Deinterlace, context: int) -> int:
     """Frames of the source of which at least `context` frames come: whole cycles."""
     cycle = cycle_of(mode)
-    return cycle * ceil(context / (cycle * rate_factor(mode)))
+    # one more for fields: a part that begins between two frames begins with the second field of the first
+    return cycle * ceil(context / (cycle * rate_factor(mode))) + (mode == "field" and context > 0)
 
 
 def _outputs(

@@ -108,7 +108,7 @@ class Run:
             todo = self._render_segments(todo, records)
         done = [records[segment.number] for segment in segments]
         self.report.warnings += dict.fromkeys(note for record in done for note in record.notes)
-        self.report.cuts = [frame for record in done for frame in record.cuts]
+        self.report.cuts = cuts_of(segments, done)
         self._count_reading()
         return done
 
@@ -215,7 +215,7 @@ class Run:
     def _reader(self, segment: Segment) -> Reader | SequenceReader:
         job, plan = self.job, self.plan
         if plan.info.container == IMAGES:
-            return SequenceReader(plan.info, start=segment.start, stop=segment.stop)
+            return SequenceReader(plan.info, start=segment.begin, stop=segment.end, shown=(segment.start, segment.stop))
         if isinstance(job.source, Pipe):
             job.source.rewind()
         return Reader(
@@ -283,6 +283,15 @@ class Run:
         if self.on_progress:
             done = self.report.frames_out
             self.on_progress(Progress(stage, done, total, monotonic() - self.began, self.report.frames_kept))
+
+
+def cuts_of(segments: Sequence[Segment], records: Sequence[SegmentRecord]) -> list[int]:
+    """Numbers of the frames that begin a shot in what came out: frames that could not be decoded do not count."""
+    cuts, lost = [], 0
+    for segment, record in zip(segments, records, strict=True):
+        cuts += [frame - lost for frame in record.cuts]
+        lost += segment.frames - len(record.pts)
+    return cuts
 
 
 def expected_frames(plan: Plan) -> int:

@@ -88,6 +88,7 @@ class Plan:
     work_dir: str = ""
     warnings: tuple[str, ...] = ()
     deinterlace: Deinterlace = "off"
+    blend: float | None = None  # of the model's weights with its twin's; None = its own
     hwaccel: str = ""  # the device that decodes, found to give the same frames as software; "" = software
 
     @property

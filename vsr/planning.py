@@ -24,7 +24,7 @@ from vsr.media.encode import Y4M
 from vsr.media.encoders import choose_codec, choose_encoding, raw_encoding, try_encoder, wanted_bits
 from vsr.media.framefiles import IMAGES, sequence_info
 from vsr.media.hardware import choose_hardware
-from vsr.media.index import build_index
+from vsr.media.index import FrameIndex, build_index
 from vsr.media.probe import probe
 from vsr.media.sequences import is_pattern
 from vsr.media.source import Pipe, library_versions, named_pipe, open_input, standard_input
@@ -114,6 +114,7 @@ def make_plan(draft: Draft) -> Plan:
         output=draft.output,
         container=draft.container,
         model=config.model,
+        blend=config.blend,
         model_scale=spec.scale,
         weights_sha256=spec.weights_sha256,
         target=target,
@@ -141,20 +142,38 @@ def make_plan(draft: Draft) -> Plan:
     )
     if draft.segmented:
         return _cut(draft, plan)
-    return replace(plan, warnings=(*plan.warnings, *picture_warnings(info, encoding.codec, plan.deinterlace, config.deinterlace)))
+    if spec.context and isinstance(draft.source, str) and (start, stop) != (None, None):
+        plan = _with_neighbours(draft, plan)
+    return replace(
+        plan, warnings=(*plan.warnings, *picture_warnings(plan.info, encoding.codec, plan.deinterlace, config.deinterlace))
+    )
+
+
+def _with_neighbours(draft: Draft, plan: Plan) -> Plan:
+    """The plan of a part that is written while it is made, read with the frames around it: its windows are the whole film's."""
+    plan, index = _indexed(draft, plan)
+    return replace(plan, segments=film_segments(plan, index, 0.0, draft.generator.spec.context))
+
+
+def _indexed(draft: Draft, plan: Plan) -> tuple[Plan, FrameIndex]:
+    """The plan as its film's index has it, and that. Raises ConfigError where no frame lies in the part that is wanted."""
+    assert isinstance(draft.source, str)
+    images = draft.info.container == IMAGES
+    index = FrameIndex(tuple(range(draft.info.frames)), ()) if images else build_index(draft.source, draft.info)
+    info = replace(plan.info, clock=index.clock, start_pts=index.pts[0], interlaced=plan.info.interlaced or index.interlaced > 0)
+    start, stop = trimmed(info, draft.config.start, draft.config.duration)
+    if not index.between(start, stop):
+        raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
+    return replace(plan, info=info, start=start, stop=stop), index
 
 
 def _cut(draft: Draft, plan: Plan) -> Plan:
     """The plan with its film cut into segments."""
     assert isinstance(draft.source, str)
-    index = build_index(draft.source, draft.info)
-    info = replace(plan.info, clock=index.clock, start_pts=index.pts[0], interlaced=plan.info.interlaced or index.interlaced > 0)
-    start, stop = trimmed(info, draft.config.start, draft.config.duration)
+    plan, index = _indexed(draft, plan)
+    info, pts = plan.info, index.between(plan.start, plan.stop)
     told = tuple(picture_warnings(info, plan.encoding.codec, plan.deinterlace, draft.config.deinterlace))
-    plan = replace(plan, info=info, start=start, stop=stop, warnings=(*plan.warnings, *told))
-    pts = index.between(start, stop)
-    if not pts:
-        raise ConfigError(f"{draft.info.source}: no frame lies in the part that was asked for")
+    plan = replace(plan, warnings=(*plan.warnings, *told))
     sample = telling_frame(draft.source, info, (index.entry_before(pts[len(pts) * at // 4]) for at in TOLD_AT))
     engine, notes = choose_engine(
         draft.config, draft.generator, info.format, plan.target, sample, len(pts), len(pts) // FRAMES_EACH

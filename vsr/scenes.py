@@ -26,6 +26,7 @@ ALIKE = 0.7
 FLASH = 40.0  # levels: a half-second fade from white to black changes by 20 a frame
 DIM = 2.0  # levels of mean difference below which nothing that could be seen has changed
 FLAT = 1.0  # levels of standard deviation below which a picture shows nothing to correlate
+SHOWS = 10.0  # ... and from which on it is no first or last step of a fade
 _RGB = (0.25, 0.625, 0.125)  # luma, nearly: exact in binary
 
 
@@ -43,8 +44,9 @@ def is_cut(before: Thumb, after: Thumb) -> bool:
         return False
     if abs(float(after.mean() - before.mean())) >= FLASH:
         return True
-    if min(float(before.std()), float(after.std())) < FLAT:
-        return False  # to or from a picture that shows nothing: the end or the beginning of a fade
+    contrasts = float(before.std()), float(after.std())
+    if min(contrasts) < FLAT:  # to or from a picture that shows nothing: black between two shots, or the end of a fade
+        return max(contrasts) >= SHOWS
     return _likeness(before, after) < ALIKE
 
 

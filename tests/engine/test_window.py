@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -187,6 +189,29 @@ def test_tiles_and_forgetting_change_nothing(tile: int | None) -> None:
             assert_same(a, b)
 
 
+class Counting(Looking):
+    """Notes how many values of features are alive while a window becomes a frame."""
+
+    most = 0
+
+    def reconstruct(self, window: Tensor) -> Tensor:
+        alive = [it for it in gc.get_objects() if type(it) is Tensor and it.ndim == 4 and it.shape[1] == 11]
+        Counting.most = max(Counting.most, sum(it.numel() for it in alive))  # of the class: the engine runs copies
+        return super().reconstruct(window)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_where_nothing_is_kept_only_a_tile_is_in_memory(keep: bool) -> None:
+    source, target = format_of(YUV), format_of(YUV, 76, 44)
+    settings = EngineSettings(threads=1, tile=8, halo=2, keep=keep)
+    gc.collect()  # what other tests left
+    Counting.most = 0
+    for _ in Upscaler(Counting(), source, target, settings).stream(windowed(shots([8], source), 2)[0]):
+        pass
+    whole, tile = 38 * 22, 12 * 12
+    assert Counting.most >= 5 * 11 * whole if keep else 0 < Counting.most <= 5 * 11 * tile
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_every_frame_is_looked_at_once(workers: int) -> None:
     source, target = format_of(YUV), format_of(YUV, 76, 44)
@@ -211,6 +236,20 @@ def test_memory_does_not_grow_with_the_film() -> None:
     for _ in crew.stream(Windows(2).through(endless())):
         pass
     assert max(known) <= 6
+
+
+def test_what_is_known_goes_with_its_upscaler() -> None:
+    source, target = format_of(YUV), format_of(YUV, 76, 44)
+    up = Upscaler(Looking(), source, target, EngineSettings(threads=1))
+    gc.disable()  # by counting references alone: nobody knows when the collector runs
+    try:
+        for _ in up.stream(windowed(shots([3], source), 2)[0]):
+            pass
+        known = weakref.ref(up._conversion._features)
+        del up
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_a_frame_without_neighbours_is_its_own() -> None:

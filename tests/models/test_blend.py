@@ -116,6 +116,16 @@ def test_parents_are_kept_and_tell_families_from_strangers(tmp_path: Path) -> No
     assert read.origin.parents == (base.sha256, tuned.sha256)
 
 
+def test_a_blend_of_blends_is_of_the_family() -> None:
+    base, tuned = compact(1), replace(compact(2), origin=Origin("SRVGGNetCompact", OPTIONS, 2, parents=(compact(1).sha256,)))
+    half = blend(base, tuned, 0.5)
+    itself = blend(half, half, 0.5)  # the same weights, which must not become their own only parent
+    nearer = blend(itself, tuned, 0.5)
+    assert itself.sha256 == half.sha256
+    for descendant in (half, itself, nearer):
+        assert stranger_warning(descendant, base) is stranger_warning(descendant, tuned) is None
+
+
 def test_a_file_from_before_there_were_parents(tmp_path: Path) -> None:
     first = compact(1)
     stored.write(tmp_path / "x.safetensors", first.state, first.origin)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.models.edvrs import write_edvr
-from vsr.errors import ConfigError, ModelError
+from vsr.errors import ConfigError, ModelError, VsrError
 from vsr.models import stored, weights
 from vsr.models.compact import SRVGGNetCompact
 from vsr.models.export import NEEDED, export_onnx
@@ -69,6 +69,13 @@ def test_a_file_for_one_size(compact: str, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [1, 3, 32, 48]
     assert session.get_outputs()[0].shape == [1, 3, 64, 96]
+
+
+@needs_onnx
+def test_a_name_too_long_to_be_written(compact: str, tmp_path: Path) -> None:
+    with pytest.raises(VsrError, match=r"cannot be (written|exported)"):
+        export_onnx(compact, tmp_path / f"{'x' * 247}.onnx", size=(16, 16), opset=18, target_scale=2)
+    assert left(tmp_path) == []
 
 
 def test_a_size_that_the_network_cannot_take(folded: str, tmp_path: Path) -> None:

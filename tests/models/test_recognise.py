@@ -22,6 +22,7 @@ from vsr.models.recognise import RULES, recognise, unwrap
 from vsr.models.rrdb import RRDBNet
 from vsr.models.single import SingleFrame
 from vsr.models.span import SPAN
+from vsr.models.srresnet import SRResNet
 from vsr.models.zoo import ARCHITECTURES
 
 spandrel = pytest.importorskip("spandrel")
@@ -55,6 +56,17 @@ def of_bsrgan(state: State) -> State:
 
 
 LAYOUTS: dict[str, Callable[[State], State]] = {"new": dict, "2018": of_2018, "bsrgan": of_bsrgan}
+
+
+@pytest.mark.parametrize("attribute", ["model", "net"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lightning_puts_an_attribute_before_the_names(attribute: str, layout: str) -> None:
+    state = LAYOUTS[layout](rrdb().state_dict())
+    beside = {"loss.vgg.0.weight": torch.zeros(3)}
+    wrapped = {"state_dict": {**{f"{attribute}.{name}": tensor for name, tensor in state.items()}, **beside}}
+    found = recognise(wrapped, 4)
+    assert found is not None
+    assert found.state.keys() == rrdb().state_dict().keys()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -117,6 +129,7 @@ def own(kind: str) -> SingleFrame:
         "SRVGGNetCompact": compact,
         "EDSR": lambda: EDSR(2, num_feat=8, scale=3),
         "MDSR": lambda: MDSR(1, num_feat=8, scale=3),
+        "SRResNet": lambda: SRResNet(2, num_feat=8, scale=2),
     }
     return nets[kind]().eval()
 
@@ -137,7 +150,7 @@ WRAPPED: dict[str, Callable[[State], dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["RRDBNet", "SRVGGNetCompact", "EDSR", "MDSR"])
+@pytest.mark.parametrize("kind", ["RRDBNet", "SRVGGNetCompact", "EDSR", "MDSR", "SRResNet"])
 @pytest.mark.parametrize("wrapper", WRAPPED)
 def test_every_wrapper_comes_off(kind: str, wrapper: str) -> None:
     net = own(kind)
@@ -147,7 +160,20 @@ def test_every_wrapper_comes_off(kind: str, wrapper: str) -> None:
     kept = {k: v.half().float() if wrapper == "half" else v for k, v in net.state_dict().items()}
     assert known.state.keys() == kept.keys()
     assert all(torch.equal(known.state[name], tensor) for name, tensor in kept.items())
-    assert all(tensor.dtype == torch.float32 for tensor in known.state.values())
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in known.state.values())
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("options", [{}, {"conv_bias": True, "channel_slopes": True}])
+def test_srresnet_is_built_as_its_file_was(scale: int, options: dict[str, bool], tmp_path: Path) -> None:
+    net = SRResNet(3, num_feat=8, scale=scale, **options).eval()
+    path = tmp_path / "net.pth"
+    torch.save({"state_dict": net.state_dict(), "epoch": 7}, path)
+    loaded = weights.load(str(path), scale)
+    picture = torch.rand(1, 3, 9, 12)
+    with torch.no_grad():
+        assert torch.equal(loaded.reconstruct(loaded.features(picture)[:, None]), net(picture))
+    assert loaded.spec.scale == scale and not loaded.spec.warnings
 
 
 @pytest.mark.parametrize("kind", ["EDSR", "MDSR"])

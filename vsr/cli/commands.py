@@ -82,12 +82,13 @@ def show_plan(console: Console, plan: Plan, facts: dict[str, object]) -> None:
     """`--dry-run`, for people."""
     info, engine, encoding = plan.info, plan.engine, plan.encoding
     tiles = f"tiles of {engine.tile} + {engine.halo} px" if engine.tile else "whole frames"
+    blend = "" if plan.blend is None else f", blended {plan.blend:g}"
     options = " ".join(f"{key}={value}" for key, value in encoding.options.items())
     rows = {
         "input": f"{info.source} ({info.container.split(',')[0]}, {info.codec}, {info.pix_fmt})",
         "output": f"{plan.output} ({plan.container}, {encoding.encoder}, {encoding.pix_fmt}, {options})",
         "size": plan.upscale_label,
-        "model": f"{plan.model} (native scale {plan.model_scale or 'any'})",
+        "model": f"{plan.model}{blend} (native scale {plan.model_scale or 'any'})",
         "engine": f"{engine.device}, {engine.backend}, {engine.precision}, {tiles}, {engine.threads} threads, "
         f"{engine.workers} at a time; encoder {encoding.threads}",
         **{key.replace("_", " "): str(value) for key, value in facts.items()},

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from vsr import __version__
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, VsrError
 
 if TYPE_CHECKING:
     from vsr.report import Progress
@@ -75,6 +75,17 @@ def require_writable(target: str | None) -> None:
     path = Path(str(target))
     if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"--json {target}: cannot be written there; choose another file")
+
+
+@contextmanager
+def reported(target: str | None, command: str) -> Iterator[None]:
+    """Work whose report is asked for: where it can be written is known before, and an error stands in it, too."""
+    require_writable(target)
+    try:
+        yield
+    except VsrError as exc:
+        write_json(target, command, "error", [], error=str(exc))
+        raise
 
 
 def plain(value: Any) -> Any:

@@ -11,11 +11,12 @@ import click
 
 from vsr import __version__
 from vsr.cli.bench import bench
+from vsr.cli.compare import compare
 from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.models import models
 from vsr.cli.process import set_up
 from vsr.cli.rate import rate
-from vsr.cli.types import Segment, Size, Time, key_value
+from vsr.cli.types import Segment, Share, Size, Time, key_value
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import VsrError
 from vsr.names import parse_scale
@@ -81,6 +82,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(compare)
 cli.add_command(models)
 cli.add_command(rate)
 
@@ -100,7 +102,7 @@ cli.add_command(rate)
     metavar="NAME|PATH",
     help="A name from `vsr models list`, or a checkpoint file.",
 )
-@click.option("--blend", type=click.FloatRange(0, 1), metavar="F", help="From 0, the model's PSNR-oriented twin, to 1, itself.")
+@click.option("--blend", type=Share(), metavar="F", help="From 0, the model's PSNR-oriented twin, to 1, itself.")
 @engine_options
 @click.option("--reuse", default="exact", show_default=True, metavar="off|exact|near:DB", help="Enlarge repeated frames once.")
 @click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vsr.cli.console import show_rows, write_json
+from vsr.cli.console import reported, show_rows, write_json
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ def run_models_list(target: str | None) -> None:
 def run_models_info(model: str, target: str | None, *, layers: bool = False) -> None:
     """`vsr models info`."""
     from vsr.models.weights import is_path
+    from vsr.models.zoo import ZOO
 
-    rows, spec, networks = _of_file(model) if is_path(model) else _of_entry(model)
     items: tuple[Item, ...] | None = None
-    if layers:
-        from vsr.models.layers import layers_of
+    with reported(target, "models info"):
+        rows, spec, networks = _of_file(model) if model not in ZOO and is_path(model) else _of_entry(model)
+        if layers:
+            from vsr.models.layers import layers_of
 
-        items = layers_of(networks())
+            items = layers_of(networks())
     if target != STDIO:
         show_rows(rows, 16)
         if items is not None:
@@ -122,19 +124,22 @@ def run_models_pull(name: str, target: str | None) -> None:
         if target != STDIO:
             click.echo(done[0])
     else:
-        for line in pull(entry(name)):
-            done.append(line)
-            if target != STDIO:
-                click.echo(line)
+        with reported(target, "models pull"):
+            for line in pull(entry(name)):
+                done.append(line)
+                if target != STDIO:
+                    click.echo(line)
     write_json(target, "models pull", "ok", [], done=done)
 
 
 def run_models_convert(source: str, output: Path, scale: int, target: str | None, *, overwrite: bool) -> None:
     """`vsr models convert`."""
-    from vsr.models.checkpoints import read, write
+    from vsr.models.checkpoints import SUFFIX, read, require_free, write
 
-    checkpoint = read(source, scale)
-    write(output, checkpoint, overwrite=overwrite)
+    with reported(target, "models convert"):
+        require_free(output, SUFFIX, overwrite=overwrite)  # before the work
+        checkpoint = read(source, scale)
+        write(output, checkpoint, overwrite=overwrite)
     say_written(output, checkpoint, "models convert", target)
 
 
@@ -142,10 +147,12 @@ def run_models_blend(
     first: str, second: str, alpha: float, output: Path, scale: int, target: str | None, *, overwrite: bool
 ) -> None:
     """`vsr models blend`."""
-    from vsr.models.checkpoints import blended, write
+    from vsr.models.checkpoints import SUFFIX, blended, require_free, write
 
-    checkpoint = blended(first, second, alpha, scale)
-    write(output, checkpoint, overwrite=overwrite)
+    with reported(target, "models blend"):
+        require_free(output, SUFFIX, overwrite=overwrite)  # before the work
+        checkpoint = blended(first, second, alpha, scale)
+        write(output, checkpoint, overwrite=overwrite)
     say_written(output, checkpoint, "models blend", target)
 
 
@@ -168,9 +175,11 @@ def run_models_export(
     """`vsr models export`."""
     from vsr.models.export import export_onnx
 
-    done = export_onnx(source, output, size=size, opset=opset, target_scale=scale, overwrite=overwrite)
+    with reported(target, "models export"):
+        done = export_onnx(source, output, size=size, opset=opset, target_scale=scale, overwrite=overwrite)
     if target != STDIO:
-        sizes = "any size" if done.size is None else f"{done.size[0]}x{done.size[1]} alone"
+        free = f"any size in multiples of {done.multiple_of}" if done.multiple_of > 1 else "any size"
+        sizes = free if done.size is None else f"{done.size[0]}x{done.size[1]} alone"
         click.echo(f"{output}: {done.architecture}, x{done.scale or 1}, float32, opset {opset}, pictures of {sizes}")
         click.echo(f"checked with onnxruntime: at most {done.difference:.1e} from torch, where black to white is 1")
     for text in done.warnings:

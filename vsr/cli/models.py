@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vsr.cli.types import Size
+from vsr.cli.types import Share, Size
 
 
 @click.group()
@@ -90,7 +90,7 @@ def models_convert(source: str, output: Path, scale: int, overwrite: bool, json_
 @models.command("blend")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--alpha", type=click.FloatRange(0, 1), required=True, metavar="F", help="From 0, A's weights, to 1, B's.")
+@click.option("--alpha", type=Share(), required=True, metavar="F", help="From 0, A's weights, to 1, B's.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.safetensors", help="What to write.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, show_default=True, help="Which, of a model with several scales.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")

@@ -84,9 +84,9 @@ class Conversion:
         frames are kept for the next call where it says `keep`. Where it is `recorded`, a piece is valid only until the next is
         asked for, or the next call's. Raises DeviceError when not even the smallest tile fits into memory.
         """
-        features = self._features if keep else Features()
-        if window is not None:
-            features.look(self, window.frames)
+        features = self._features if keep else None
+        if window is not None and features is not None:
+            features.look(id(self), window.frames)  # not itself: they would keep each other alive
         at, count = 0, len(planes[0]) if window is None else len(window.picks)
         while at < count:
             last = min(at + self._batch, count)
@@ -97,7 +97,8 @@ class Conversion:
                 convert = partial(self._convert_window, window, window.of(at, last), precision, features)
                 outputs = self._attempt(convert, planes, (), False)
             if outputs is None:  # the same frames again; the exception is gone by now, and the memory that it held
-                features.drop()
+                if features is not None:
+                    features.drop()
                 self._make_room(index + at)
                 continue
             yield outputs
@@ -126,7 +127,7 @@ class Conversion:
         return self._finish(rgb, planes[-1:])
 
     def _convert_window(
-        self, whole: Window, window: Window, precision: Precision, features: Features, planes: tuple[Tensor, ...]
+        self, whole: Window, window: Window, precision: Precision, features: Features | None, planes: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         """The frames of `window`, a part of `whole`, whose frames `planes` are."""
         position = {id(frame): at for at, frame in enumerate(whole.frames)}

@@ -48,11 +48,12 @@ class Network:
         precision: Precision,
         tile: int | None,
         halo: int,
-        features: Features,
+        features: Features | None,
     ) -> Tensor:
         """Enlarge frames with the neighbours that their windows show, as `enlarge`.
 
         `rgb_of` gives (N, 3, H, W) of frames of the window; it is asked only for those whose features are not in `features` yet.
+        None: nothing is kept, not even until the next tile.
         """
         net, dtype = self._net(precision), DTYPES[precision]
         format = window.frames[0].format
@@ -63,7 +64,8 @@ class Network:
                 crop = cut(self._pad(rgb_of(frames)), part)
                 return net.features(crop.to(dtype, memory_format=torch.channels_last))
 
-            each = features.of(window.frames, (part, precision), make)
+            known = Features() if features is None else features
+            each = known.of(window.frames, (part, precision), make)
             return net.reconstruct(torch.stack([torch.cat([each[at] for at in pick]) for pick in window.picks]))
 
         out = self._tiled(torch.Size(shape), precision, tile, halo, run)

@@ -52,11 +52,22 @@ def first_number(info: VideoInfo) -> int:
 
 
 class SequenceReader:
-    """The files of a pattern as `FrameBatch`es. All must have the first one's size and kind: DecodeError names the odd one."""
+    """The files of a pattern as `FrameBatch`es, from number `start` to `stop` (exclusive); those within `shown` are shown.
 
-    def __init__(self, info: VideoInfo, *, start: int | None = None, stop: int | None = None) -> None:
+    All must have the first one's size and kind: DecodeError names the odd one.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        shown: tuple[int | None, int | None] = (None, None),
+    ) -> None:
         self.report = ReadReport()
         self._info, self._start, self._stop = info, start or 0, stop
+        self._first, self._after = shown[0] or 0, shown[1]
 
     def __enter__(self) -> SequenceReader:
         self._paths = list(list_sequence(self._info.source).values())
@@ -74,10 +85,10 @@ class SequenceReader:
                 raise DecodeError(
                     f"{path}: {_describe(batch.format)} where the sequence began with {began_as}; all must be alike"
                 )
-            self.report.frames += 1
-            yield FrameBatch(
-                batch.format, batch.planes, (number,), (1,), number - self._start, {"decode": perf_counter() - started}
-            )
+            shown = self._first <= number and (self._after is None or number < self._after)
+            self.report.frames += shown
+            seconds = {"decode": perf_counter() - started}
+            yield FrameBatch(batch.format, batch.planes, (number,), (1,), number - self._first, seconds, shown=shown)
 
 
 def _describe(format: FrameFormat) -> str:

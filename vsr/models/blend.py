@@ -27,7 +27,9 @@ def blend(first: Stored, second: Stored, alpha: float) -> Stored:
     require_same(first, second)
     state = {name: _between(tensor, second.state[name], alpha) for name, tensor in first.state.items()}
     source = f"{alpha:g} of the way from {first.sha256[:12]} to {second.sha256[:12]}"
-    origin = replace(first.origin, source=source, source_sha256="", parents=(first.sha256, second.sha256))
+    # With those further up: a blend of blends is still of the family.
+    parents = tuple(dict.fromkeys((first.sha256, second.sha256, *first.origin.parents, *second.origin.parents)))
+    origin = replace(first.origin, source=source, source_sha256="", parents=parents)
     return Stored(state, origin, digest(state))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vsr.errors import ModelError, WeightsError
+from vsr.models import files
 from vsr.models.probe import count_mflop, peak_bytes
 from vsr.models.single import SingleFrame
 from vsr.models.spec import ModelSpec, Precision
@@ -69,10 +69,15 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
 
 def tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights in a checkpoint's content, as spandrel unwraps and names them."""
+    state = _unwrapped(content)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _unwrapped(content: Mapping[Any, Any]) -> dict[str, Any]:
     from spandrel import canonicalize_state_dict
 
-    state = canonicalize_state_dict(dict(content))
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    state: dict[str, Any] = canonicalize_state_dict({name: value for name, value in content.items() if isinstance(name, str)})
+    return state
 
 
 def read(path: Path) -> Mapping[str, Any]:
@@ -86,8 +91,7 @@ def read(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         except (SafetensorError, OSError) as exc:
             raise WeightsError(f"{path}: not a whole safetensors file ({exc}); get it again") from exc
-    if _is_torchscript(path):
-        raise WeightsError(f"{path}: a TorchScript archive is a program, and programs are not run; give a state dict")
+    files.check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
@@ -97,13 +101,6 @@ def read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not the weights of a network; give a state dict")
     return content
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _refusal(path: Path) -> str:
@@ -119,9 +116,9 @@ def _refusal(path: Path) -> str:
 
 def _describe(path: Path, state: Mapping[str, Any]) -> ImageModelDescriptor[Any]:
     # Late: importing spandrel takes seconds (forty architectures).
-    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
+    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
-    tensors = canonicalize_state_dict(dict(state))
+    tensors = _unwrapped(state)
     for name, purpose, key in OTHER_WORK:
         if key in tensors:
             raise ModelError(f"{path}: {name} is for {purpose}, not for upscaling whole pictures; choose another checkpoint")
@@ -132,7 +129,7 @@ def _describe(path: Path, state: Mapping[str, Any]) -> ImageModelDescriptor[Any]
     except UnsupportedModelError as exc:
         raise ModelError(f"{path}: the weights of no architecture that spandrel knows; choose another checkpoint") from exc
     except Exception as exc:  # a detector that was wrong fails in the architecture's own code, in any way
-        raise WeightsError(f"{path}: the weights do not fit the architecture they look like ({_first_line(exc)})") from exc
+        raise WeightsError(f"{path}: the weights do not fit the architecture they look like ({_reason(exc)})") from exc
     kind, purpose = descriptor.architecture.name, descriptor.purpose
     channels = descriptor.input_channels, descriptor.output_channels
     if not isinstance(descriptor, ImageModelDescriptor) or purpose not in ("SR", "Restoration"):
@@ -177,6 +174,10 @@ def _cost(network: torch.nn.Module, side: int) -> tuple[int, float]:
         return SCRATCH_FACTOR * peak_bytes(network, side=side), count_mflop(network, side=side)
     except Exception:  # data-dependent control flow, or tensors outside the state dict: any error of the network's own code
         return UNKNOWN_BYTES_PER_PIXEL, 0.0
+
+
+def _reason(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:200] or type(exc).__name__
 
 
 def _first_line(exc: Exception) -> str:

@@ -38,11 +38,14 @@ def _activation(kind: Activation, num_feat: int) -> nn.Module:
 class SRVGGNetCompact(SingleFrame):
     """(N, 3, H, W) RGB 0..1 -> (N, 3, H*upscale, W*upscale), not clipped: learns what to add to the nearest-upsampled input.
 
-    `num_conv` inner convolutions (16 in animevideov3, 32 in general-x4v3). Raises ModelError for an unknown activation.
+    `num_conv` inner convolutions (16 in animevideov3, 32 in general-x4v3).
+    Raises ModelError for an unknown activation and for a scale below 1.
     """
 
     def __init__(self, num_conv: int = 16, *, num_feat: int = 64, upscale: int = 4, activation: Activation = "prelu") -> None:
         super().__init__()
+        if upscale < 1:
+            raise ModelError(f"SRVGGNetCompact of scale {upscale}: it must be 1 or more")
         self.upscale = upscale
         layers: list[nn.Module] = [nn.Conv2d(3, num_feat, 3, padding=1), _activation(activation, num_feat)]
         for _ in range(num_conv):

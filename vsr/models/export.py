@@ -79,7 +79,8 @@ def export_onnx(
     except OSError as exc:
         raise WeightsError(f"{output}: cannot be written ({exc.strerror}); choose another place") from exc
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a name that cannot be written cannot be removed either
+            part.unlink(missing_ok=True)
     fixed = None if free else (width, height)
     told = (
         (f"{model}: the exporter cannot leave the size open; the file is for {width}x{height} alone",)
@@ -138,6 +139,8 @@ def _write(network: nn.Module, path: Path, size: tuple[int, int], opset: int, *,
             if program is None:
                 raise ModelError("nothing came of it")
             program.save(path, external_data=False)
+    except OSError:  # of the disk, which no other shape would change
+        raise
     except Exception as exc:  # the exporter lets through whatever its passes raise
         if free:
             return False

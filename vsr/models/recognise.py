@@ -6,6 +6,7 @@ What is recognised runs as our networks do (exact halo, fast engines); everythin
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import ModelError
-from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, span, zoo
+from vsr.models import compact, edsr, edvr_names, mdsr, rrdb, span, srresnet, zoo
 from vsr.models.spec import Option
 
 State = Mapping[str, Tensor]
@@ -23,6 +24,9 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("params_ema", "params-ema", "ema", "params", "model_state_dict", "state_dict", "generator", "net_g", "model", "net")
 # What DataParallel and training programs put before the names; weights beside them (a discriminator's) are not the generator's.
 PREFIXES = ("module.", "generator_ema.", "generator.", "netG.", "net_g.", "_orig_mod.")
+# Lightning's, by the attribute that holds the network; ESRGAN's release of 2018 has a number behind it, and is left alone.
+ATTRIBUTES = re.compile(r"(model|net)\.(?=\D)")
+MOST_WRAPPED = 8  # one inside the other; a file can hold itself
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("RRDBNet", rrdb.options_from, rrdb.renamed),
     Rule("SRVGGNetCompact", compact.options_from),
+    Rule("SRResNet", srresnet.options_from),
     Rule("SPAN", span.options_from, span.renamed),
     Rule("EDSR", edsr.options_from, edsr.renamed),
     Rule("MDSR", mdsr.options_from, scales=edsr.SCALES),
@@ -67,14 +72,27 @@ def recognise(content: Mapping[str, Any], target_scale: float) -> Recognised | N
     """
     state = unwrap(content)
     for rule in RULES if state else ():
-        ours = rule.renamed(state)
-        options = rule.options_from(ours)
+        ours, options = _options(rule, state)
         if options is None:
             continue
         options = at_scale(rule.architecture, options, target_scale)
         if _shapes(rule.architecture, options) == {name: tuple(tensor.shape) for name, tensor in ours.items()}:
-            return Recognised(rule.architecture, options, {name: tensor.detach().float() for name, tensor in ours.items()})
+            return Recognised(rule.architecture, options, {name: _wide(tensor) for name, tensor in ours.items()})
     return None
+
+
+def _options(rule: Rule, state: State) -> tuple[Mapping[str, Tensor], dict[str, Option] | None]:
+    """The weights under the rule's names, and what it makes of them. A rule counts on the shapes that its names promise."""
+    try:
+        ours = rule.renamed(state)
+        return ours, rule.options_from(ours)
+    except (IndexError, KeyError, ValueError, ArithmeticError, RuntimeError):  # familiar names with other shapes
+        return state, None
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float32, but for what counts."""
+    return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
 
 
 def at_scale(architecture: str, options: Mapping[str, Option], target_scale: float) -> dict[str, Option]:
@@ -92,13 +110,14 @@ def scales_of(architecture: str) -> tuple[int, ...]:
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The generator's tensors by name, out of whatever its author saved around them."""
-    inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    if inner is not content:
-        return unwrap(inner)
+    for _ in range(MOST_WRAPPED):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     state = {name: tensor for name, tensor in content.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
     for prefix in PREFIXES:
         if any(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if any(ATTRIBUTES.match(name) for name in state):
+        state = {ATTRIBUTES.sub("", name, count=1): tensor for name, tensor in state.items() if ATTRIBUTES.match(name)}
     return state
 
 
@@ -108,6 +127,6 @@ def _shapes(architecture: str, options: Mapping[str, Option]) -> dict[str, tuple
     try:
         with torch.device("meta"):
             network: torch.nn.Module = getattr(importlib.import_module(module), name)(**options)
-    except (ModelError, RuntimeError):
+    except (ModelError, ArithmeticError, RuntimeError):
         return None
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vsr.errors import ModelError
 from vsr.models.single import SingleFrame
-from vsr.models.spec import ModelSpec
+from vsr.models.spec import ModelSpec, Option
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,6 +26,24 @@ if TYPE_CHECKING:
 # nearly all of it: 64 channels at 4x before and after their activation, and what the 9x9 convolution copies of them.
 BYTES_PER_PIXEL = 10_300
 EDGE = 9  # kernel of the first and of the last convolution
+
+
+def options_from(state: Mapping[str, Tensor]) -> dict[str, Option] | None:
+    """What the network of these weights was built with; None where they are another network's.
+
+    What leaves no trace in a file is taken as in SRGAN-PyTorch: no tanh, and an epsilon of 1e-5.
+    """
+    first, slope = state.get("conv_block1.0.weight"), state.get("conv_block1.1.weight")
+    if first is None or slope is None or first.ndim != 4 or slope.ndim != 1 or "conv_block3.weight" not in state:
+        return None
+    stages = len({name.split(".")[1] for name in state if name.startswith("upsampling.")})
+    return {
+        "num_block": len({name.split(".")[1] for name in state if name.startswith("trunk.")}),
+        "num_feat": first.shape[0],
+        "scale": 2**stages,
+        "conv_bias": "trunk.0.rcb.0.bias" in state,
+        "channel_slopes": slope.shape[0] > 1,
+    }
 
 
 class ResidualConvBlock(nn.Module):

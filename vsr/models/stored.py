@@ -29,7 +29,7 @@ MAX_HEADER = 100_000_000  # bytes; the format's own limit
 class Origin:
     """What the file says about its weights: how to build their network, and where they come from.
 
-    parents  the digests of the weights that these were trained on from, or blended of; () where none are known
+    parents  the digests of the weights that these were trained on from, or blended of, and of theirs; () where none are known
     """
 
     architecture: str
@@ -109,8 +109,8 @@ def read(path: Path) -> Stored | None:
         with path.open("rb") as file:
             prefix = file.read(8)
             header = file.read(min(int.from_bytes(prefix, "little"), MAX_HEADER))
-            metadata = dict(json.loads(header)).get("__metadata__", {})
-            if metadata.get("format") != FORMAT:
+            metadata = dict(json.loads(header)).get("__metadata__")
+            if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
                 return None
             state = load(prefix + header + file.read())
         scale = metadata["scale"]

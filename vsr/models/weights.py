@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from vsr.errors import ModelError, WeightsError
-from vsr.models import packaged, zoo
+from vsr.models import files, packaged, zoo
 from vsr.models.sources import FileWeights, InPackage, Network, NoWeights, WebWeights
 from vsr.models.spec import Generator, ModelSpec, Option
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vsr.models.single import SingleFrame
     from vsr.models.stored import Origin, Stored
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+LARGEST_OPTION = 4096  # blocks, channels: a file that asks for more would fill the memory before its weights are looked at
 
 
 def load(model: str, target_scale: float, blend: float | None = None) -> Generator:
@@ -80,7 +80,12 @@ def without_weights(network: Network) -> Generator:
 def is_path(model: str) -> bool:
     """Whether `--model` names a file rather than a zoo entry: a separator, a checkpoint's suffix, or an existing file."""
     separators = [s for s in (os.sep, os.altsep) if s]
-    return any(s in model for s in separators) or model.lower().endswith(SUFFIXES) or Path(model).is_file()
+    if any(s in model for s in separators) or model.lower().endswith(files.SUFFIXES):
+        return True
+    try:
+        return Path(model).is_file()
+    except OSError:  # longer than a file's name can be
+        return False
 
 
 def available(name: str) -> bool:
@@ -106,35 +111,20 @@ def cache_dir() -> Path:
 
 def _load_file(path: Path, target_scale: float) -> Generator:
     from vsr.models import community
-    from vsr.models.recognise import recognise
+    from vsr.models.recognise import recognise, unwrap
 
-    check_file(path)
+    files.check_file(path)
     if path.suffix.lower() == ".safetensors":
         from vsr.models import stored
 
         own = stored.read(path)
         if own is not None:
+            files.check_numbers(path, own.state)
             return _build_own(path, own, target_scale)
     content = community.read(path)
+    files.check_numbers(path, unwrap(content))
     known = recognise(content, target_scale)
     return _build_known(path, known) if known else community.build(path, content)
-
-
-def check_file(path: Path) -> None:
-    """Raise WeightsError, with the next step, for a path that cannot be a checkpoint."""
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; give the checkpoint file inside it")
-    if not path.exists():
-        raise WeightsError(f"{path}: no such checkpoint; check the path, or choose a name from `vsr models list`")
-    if path.suffix.lower() not in SUFFIXES:
-        raise WeightsError(f"{path}: not a checkpoint by its name; {', '.join(SUFFIXES)} can be loaded")
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as exc:
-        raise WeightsError(f"{path}: cannot be read ({exc.strerror}); check its permissions") from exc
-    if empty:
-        raise WeightsError(f"{path} is empty; get the checkpoint again")
 
 
 def _build_known(path: Path, known: Recognised) -> Generator:
@@ -149,10 +139,12 @@ def _build_own(path: Path, own: Stored, target_scale: float) -> Generator:
 
     try:
         options = at_scale(own.origin.architecture, own.origin.options, target_scale)
+        if any(isinstance(value, int) and value > LARGEST_OPTION for value in options.values()):
+            raise ValueError(f"{options}: nothing above {LARGEST_OPTION}")
         network = _meta(own.origin.architecture, options)
         spec = replace(network.spec, name=path.stem)
         return build(spec, options, own.state, own.sha256)
-    except (TypeError, ValueError, KeyError, ModelError) as exc:
+    except (TypeError, ValueError, KeyError, RuntimeError, ModelError) as exc:
         raise WeightsError(f"{path}: its metadata describe no network that this version of vsr knows ({exc})") from exc
 
 
@@ -175,7 +167,7 @@ def build(spec: ModelSpec, options: Mapping[str, Option], state: Mapping[str, Te
         reason = " ".join(str(exc).split())[:200]
         raise WeightsError(f"{spec.name}: the weights do not fit {spec.architecture} ({reason}); get them again") from exc
     network.spec = replace(spec, weights_sha256=sha256)
-    return network.eval()
+    return network.float().eval()  # files keep what they were given: half precision, too
 
 
 def cache_path(network: Network) -> Path:
@@ -251,7 +243,7 @@ def from_checkpoint(network: Network, path: Path, told: str) -> tuple[dict[str, 
     from vsr.models.recognise import recognise
 
     expected = network.weights.sha256 if network.weights else ""
-    check_file(path)
+    files.check_file(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if not expected or not sha256.startswith(expected):
