@@ -123,6 +123,7 @@ def test_a_wrong_token_is_refused(server: RatingServer, client: Client, path: st
     assert client.ask(path, url=base)[0] == 403
     assert client.ask(f"{server.token[:-1]}/state", url=base)[0] == 403
     assert client.ask(f"{server.token}x/state", {}, url=base)[0] == 403
+    assert client.ask(server.token, url=base)[0] == 404
 
 
 def test_another_page_s_requests_are_refused(client: Client, server: RatingServer) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import socketserver
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,7 +37,7 @@ class RatingServer(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.page, policy = rate_page(None)
         self.policy = f"{policy}; frame-ancestors 'none'"
-        self.failure: VsrError | None = None
+        self.failure: Exception | None = None
         super().__init__((ADDRESS, port), RatingHandler)
 
     def server_bind(self) -> None:
@@ -44,7 +45,11 @@ class RatingServer(ThreadingHTTPServer):
         self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no news."""
+        """A browser that hangs up is no news; anything else ends the program by its name."""
+        exc = sys.exception()
+        if isinstance(exc, Exception) and not isinstance(exc, OSError):
+            self.failure = exc
+            self.shutdown()
 
     @property
     def url(self) -> str:
@@ -103,9 +108,11 @@ class RatingHandler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}" for host in self.server.hosts}:
             raise Refused(HTTPStatus.FORBIDDEN, "Another page may not ask.")
-        _, token, *rest = (*self.path.split("/", 2), "")
+        _, token, *rest = (*self.path.split("/", 2), "", "")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, "This is not the address that the program printed.")
+        if not self.path.startswith(f"/{self.server.token}/"):  # the page's own addresses are relative to that
+            raise Refused(HTTPStatus.NOT_FOUND, "The address ends with a slash.")
         return rest[0]
 
     def _get(self, asked: str) -> tuple[str, bytes]:
