@@ -23,7 +23,7 @@ from vsr.models.single import SingleFrame
 
 def test_the_race_answers_and_leaves_everything_as_it_was() -> None:
     network, threads, state = small_rrdb(2), torch.get_num_threads(), torch.random.get_rng_state()
-    choice = fastest_exact(network, 50, 66, 1)
+    choice = fastest_exact(network, 50, 66, 1, seconds=1000)  # time enough for all of it, however busy the machine
     assert choice.backend in ("torch", *EXACT_CPU)
     assert (choice.height, choice.width) == (50, 66)
     assert choice.seconds is not None

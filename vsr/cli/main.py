@@ -15,6 +15,7 @@ from vsr.cli.compare import compare
 from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.models import models
 from vsr.cli.process import set_up
+from vsr.cli.rate import rate
 from vsr.cli.types import Segment, Share, Size, Time, key_value
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import VsrError
@@ -83,6 +84,7 @@ def cli() -> None:
 cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(models)
+cli.add_command(rate)
 
 
 @cli.command(short_help="Upscale a video, an image, a folder or a sequence of images.")
