@@ -201,9 +201,9 @@ def test_pictures_are_rated_in_their_order(client: Client) -> None:
     assert client.ask("rating", {"id": later, "score": 3, "seconds": 1})[0] == 409
 
 
-def test_eight_windows_at_once_keep_one_rating_of_a_picture(folder: Path, server: RatingServer) -> None:
+def test_four_windows_at_once_keep_one_rating_of_a_picture(folder: Path, server: RatingServer) -> None:
     """All answer the same picture at the same moment, one after the other until all but one are rated."""
-    together = threading.Barrier(8)
+    together = threading.Barrier(4)
 
     def work(score: int) -> None:
         client = Client(server.url)
@@ -213,7 +213,7 @@ def test_eight_windows_at_once_keep_one_rating_of_a_picture(folder: Path, server
             client.ask("rating", {"id": due["id"], "score": score, "seconds": 1})
             together.wait(30)
 
-    threads = [threading.Thread(target=work, args=(1 + number % 5,)) for number in range(8)]
+    threads = [threading.Thread(target=work, args=(1 + number % 5,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
