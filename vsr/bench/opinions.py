@@ -204,7 +204,7 @@ def locked(path: Path) -> Iterator[None]:
     """The log for this thread of this process alone, while it is read or written. Raises EncodeError."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.005)
     except OSError as exc:
         raise EncodeError(f"{path.parent}: ratings cannot be kept there ({exc.strerror}); check its permissions") from exc
     try:

@@ -176,4 +176,5 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         original = f"{rater.original:.2f}" if rater.original is not None else ""
         same = f"{rater.same:.0%}" if rater.same is not None else ""
         within = f"{rater.within_one:.0%}" if rater.within_one is not None else ""
-        yield f"{rater.rater:<{longest}}{rater.ratings:>8}{rater.mean:>6.2f}{original:>11}{rater.repeats:>9}{same:>6}{within:>10}".rstrip()
+        line = f"{rater.rater:<{longest}}{rater.ratings:>8}{rater.mean:>6.2f}{original:>11}"
+        yield f"{line}{rater.repeats:>9}{same:>6}{within:>10}".rstrip()
