@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -18,6 +17,7 @@ from vsr.bench.report import Item, Origin, worst_place, write_report
 from vsr.bench.sources import Shown, Source, frames_of, open_source
 from vsr.errors import ConfigError, MediaError
 from vsr.media.encoded import Rgb
+from vsr.metrics import SMALLEST_SSIM, Protocol, psnr, ssim
 from vsr.names import require_free
 from vsr.resample import resize
 
@@ -248,36 +248,13 @@ def _notes(
             yield f"{label}: {note}."
 
 
-# To be replaced by vsr/metrics.py: the two that a page needs until it is there.
-
-
 def _psnr(first: Tensor, second: Tensor) -> float:
-    error = float((first.double() - second.double()).square().mean())
-    return 10 * math.log10(255**2 / error) if error else math.inf
+    return float(psnr(first, second, Protocol("rgb")))
 
 
 def _ssim(first: Tensor, second: Tensor) -> float | None:
-    """Wang et al. 2004 on BT.601 luma; None for pictures under 11 pixels."""
-    if min(first.shape[-2:]) < 11:
-        return None
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64).div(255).view(1, 3, 1, 1)
-    x, y = (16 + (each.double() * weights).sum(1, keepdim=True) for each in (first, second))
-    window = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / 4.5)
-    weights11 = (window / window.sum()).tolist()
-
-    def blurred(t: Tensor) -> Tensor:
-        for axis in (-2, -1):
-            size = t.shape[axis] - 10
-            out = t.narrow(axis, 0, size) * weights11[0]
-            for at, weight in enumerate(weights11[1:], 1):
-                out.add_(t.narrow(axis, at, size), alpha=weight)  # a convolution of one channel in float64 takes 4 times as long
-            t = out
-        return t
-
-    mx, my = blurred(x), blurred(y)
-    vx, vy, both = blurred(x * x) - mx * mx, blurred(y * y) - my * my, blurred(x * y) - mx * my
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return float(((2 * mx * my + c1) * (2 * both + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean())
+    """None for pictures smaller than its window."""
+    return float(ssim(first, second, Protocol("y"))) if min(first.shape[-2:]) >= SMALLEST_SSIM else None
 
 
 METRICS = {"psnr": (_psnr, "PSNR (RGB, all three channels)"), "ssim": (_ssim, "SSIM (luma, 11x11, sigma 1.5)")}
