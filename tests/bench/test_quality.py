@@ -191,3 +191,34 @@ def test_the_model_bicubic_as_published(name: str, scale: int, decibels: float, 
     report = bench_quality(config(SHARED / name, scale=scale))
     assert report.models["bicubic"].mean["psnr_y"] == pytest.approx(decibels, abs=within)
     assert "equal to MATLAB's bicubic of HR" in report.told[0]
+
+
+@pytest.mark.parametrize("kind", ["photos", "clip"])
+def test_the_page_shows_what_was_measured(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder, page = request.getfixturevalue(kind), tmp_path / "page.html"
+    words = [
+        "bench",
+        "quality",
+        "--dataset",
+        str(folder),
+        "--model",
+        "bicubic",
+        "--scale",
+        "2",
+        "--threads",
+        "1",
+        "--html",
+        str(page),
+    ]
+    for times in range(2):  # the second time from the cache
+        done = CliRunner().invoke(cli, [*words, *(["--overwrite"] if times else [])], catch_exceptions=False)
+        assert done.exit_code == 0
+        assert f"{page}: written" in done.output
+        text = page.read_text(encoding="utf-8")
+        report = bench_quality(config(folder))
+        assert all(f'"{name}"' in text for name in report.models["bicubic"].images)
+        assert text.count("data:image/png") + text.count('"image/png') >= 1
+        assert report.protocol in text
+    refused = CliRunner().invoke(cli, words)
+    assert refused.exit_code != 0
+    assert "exists already" in str(refused.exception)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.types import is_number
 from vsr.config import UpscaleConfig
 from vsr.errors import UsageError
-from vsr.names import STDIO
+from vsr.names import STDIO, require_free
 
 if TYPE_CHECKING:
     from vsr.bench.quality import QualityConfig, QualityReport
@@ -61,6 +63,10 @@ class Crop(click.ParamType[tuple[int, int, int, int]]):
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep what the models make: DIR/MODEL/PICTURE.png."
 )
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the pictures, to look at side by side."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option("--no-cache", is_flag=True, help="Measure again what was measured before.")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON, with every picture; - is standard output.")
 @click.option("--progress", type=click.Choice(["auto", "bar", "json", "none"]), default="auto", show_default=True)
@@ -83,8 +89,10 @@ def run_quality(options: dict[str, Any]) -> None:
     from vsr.bench.quality import QualityConfig, bench_quality
     from vsr.bench.scores import parse_metrics
 
-    target = options["json_file"]
+    target, page = options["json_file"], options["html"]
     require_writable(target)
+    if page is not None:
+        require_free(page, "", options["overwrite"])
     config = QualityConfig(
         dataset=options["dataset"],
         models=options["models"] or ("esrgan",),
@@ -99,6 +107,8 @@ def run_quality(options: dict[str, Any]) -> None:
     show(report, config, console, verbose=options["verbose"])
     if options["crop"] is not None:
         strip(config, options, console)
+    if page is not None:
+        gallery(config, report, page, console)
     write_json(target, "bench quality", "ok", report.warnings, **contents(report))
 
 
@@ -134,6 +144,14 @@ def strip(config: QualityConfig, options: dict[str, Any], console: Console) -> N
     for note in write_strip(config, detail):
         console.warn(f"{detail.output}: {note}")
     console.say(f"{detail.output}: written")
+
+
+def gallery(config: QualityConfig, report: QualityReport, page: Path, console: Console) -> None:
+    """Writes the page and says so."""
+    from vsr.bench.gallery import write_gallery
+
+    size = write_gallery(config, report, page, shlex.join(["vsr", *sys.argv[1:]]))
+    console.say(f"{page}: written, {size / 1e6:.1f} MB")
 
 
 def contents(report: QualityReport) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""`vsr bench quality --html`: the pictures behind the figures, on one page to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from vsr.bench.album import Album, Picture
+from vsr.bench.datasets import find_dataset
+from vsr.bench.enlarge import Enlarger, source_picture
+from vsr.bench.pairs import Dataset, Group, Pair
+from vsr.bench.quality import QualityConfig, QualityReport
+from vsr.bench.report import Item, Origin, versions, write_report
+from vsr.frames import FrameBatch
+from vsr.media.encoded import Rgb
+
+MOST = 24  # pictures of a set: more would make a page that nobody opens
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A picture of the set, under its name in the report."""
+
+    name: str
+    group: Group
+    pair: Pair
+
+
+def write_gallery(config: QualityConfig, report: QualityReport, path: Path, command: str) -> int:
+    """Writes the page: the truth, what the models got, and what each made of it, with the figures of `report`; returns bytes.
+
+    The first `MOST` pictures of the set. Raises what `bench_quality` raises, and EncodeError where the page cannot be written.
+    """
+    dataset = find_dataset(config.dataset, config.scale, config.degrade, config.frames)
+    shown = list(islice(_pictures(dataset), MOST))
+    album = Album()
+    truth = [_placed(album, at, one.name, one.pair.hr) for at, one in enumerate(shown)]
+    source = [_placed(album, at, one.name, source_picture(one.pair)) for at, one in enumerate(shown)]
+    made = {model: list(_made(config, model, shown, album)) for model in config.models}
+
+    def item(label: str, places: list[_Place], figures: dict[str, dict[str, float]], **facts: str) -> Item:
+        keys = sorted({key for values in figures.values() for key in values})
+        metrics = {key: [figures.get(one.name, {}).get(key) for one in shown] for key in keys}
+        return Item(label, [place.picture(album) for place in places], metrics, facts=facts)
+
+    items = [
+        item("HR", truth, {}, Size="the truth"),
+        *(item(model, places, report.models[model].images) for model, places in made.items()),
+        item("LR", source, {}, Size=f"1/{config.scale}, what the models got"),
+    ]
+    notes = [f"{report.protocol}.", *report.told, f"Pictures are stored {album.encoding}."]
+    if report.pictures > len(shown):
+        notes.append(f"The first {len(shown)} of {report.pictures} pictures are shown.")
+    origin = Origin((command,), (*notes, *report.warnings), versions())
+    return write_report(path, f"{report.dataset} x{config.scale}", items, origin)
+
+
+def _pictures(dataset: Dataset) -> Iterator[_Shown]:
+    several = len(dataset.groups) > 1
+    for group in dataset.groups:
+        for pair in group.pairs():
+            yield _Shown(f"{group.name}/{pair.name}" if several else pair.name, group, pair)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a picture lies in the album: which may yet be encoded anew to fit."""
+
+    place: int
+    number: int
+    name: str
+    width: int
+    height: int
+
+    def picture(self, album: Album) -> Picture:
+        return Picture(self.number, self.width, self.height, album[self.place], label=self.name)
+
+
+def _placed(album: Album, number: int, name: str, frame: FrameBatch) -> _Place:
+    return _Place(album.add(_interleaved(frame)), number, name, frame.format.width, frame.format.height)
+
+
+def _made(config: QualityConfig, model: str, shown: list[_Shown], album: Album) -> Iterator[_Place]:
+    """What a model makes of each, with its neighbours where it looks at them."""
+    enlarger = Enlarger(replace(config.engine, model=model), config.scale)
+    clips: dict[int, Iterator[tuple[Pair, FrameBatch]]] = {}
+    for number, one in enumerate(shown):
+        if one.group.clip and enlarger.generator.spec.context:
+            made = next(clips.setdefault(id(one.group), enlarger.pictures(one.group)))[1]
+        else:
+            made = enlarger.picture(one.pair, len(shown))
+        yield _placed(album, number, one.name, made)
+
+
+def _interleaved(frame: FrameBatch) -> Rgb:
+    """(H, W, 3); gray three times."""
+    planes = [plane[0] for plane in frame.planes]
+    return np.ascontiguousarray(np.stack(planes if len(planes) == 3 else planes * 3, axis=-1))
