@@ -222,3 +222,18 @@ def test_the_page_shows_what_was_measured(kind: str, request: pytest.FixtureRequ
     refused = CliRunner().invoke(cli, words)
     assert refused.exit_code != 0
     assert "exists already" in str(refused.exception)
+
+
+@pytest.mark.slow
+def test_the_tour(tmp_path: Path) -> None:
+    sheet, report = tmp_path / "sheet.png", tmp_path / "tour.json"
+    words = ["bench", "--model", "animevideo", "-o", str(sheet), "--json", str(report)]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "the truth, which MATLAB's bicubic shrinks by 4" in done.output
+    facts = json.loads(report.read_text())
+    assert set(facts["quality"]["models"]) == {"bicubic", "animevideo"}
+    assert facts["speed"]["frames"] == 8
+    with Image.open(sheet) as image:
+        assert image.width > 4 * 100 and image.height > 3 * 100
+    assert "exists already" in str(CliRunner().invoke(cli, words).exception)

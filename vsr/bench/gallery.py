@@ -22,7 +22,7 @@ MOST = 24  # pictures of a set: more would make a page that nobody opens
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """A picture of the set, under its name in the report."""
 
     name: str
@@ -36,7 +36,7 @@ def write_gallery(config: QualityConfig, report: QualityReport, path: Path, comm
     The first `MOST` pictures of the set. Raises what `bench_quality` raises, and EncodeError where the page cannot be written.
     """
     dataset = find_dataset(config.dataset, config.scale, config.degrade, config.frames)
-    shown = list(islice(_pictures(dataset), MOST))
+    shown = list(islice(pictures_of(dataset), MOST))
     album = Album()
     truth = [_placed(album, at, one.name, one.pair.hr) for at, one in enumerate(shown)]
     source = [_placed(album, at, one.name, source_picture(one.pair)) for at, one in enumerate(shown)]
@@ -59,11 +59,12 @@ def write_gallery(config: QualityConfig, report: QualityReport, path: Path, comm
     return write_report(path, f"{report.dataset} x{config.scale}", items, origin)
 
 
-def _pictures(dataset: Dataset) -> Iterator[_Shown]:
+def pictures_of(dataset: Dataset) -> Iterator[Shown]:
+    """Every picture of a set, in order."""
     several = len(dataset.groups) > 1
     for group in dataset.groups:
         for pair in group.pairs():
-            yield _Shown(f"{group.name}/{pair.name}" if several else pair.name, group, pair)
+            yield Shown(f"{group.name}/{pair.name}" if several else pair.name, group, pair)
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,26 @@ class _Place:
 
 
 def _placed(album: Album, number: int, name: str, frame: FrameBatch) -> _Place:
-    return _Place(album.add(_interleaved(frame)), number, name, frame.format.width, frame.format.height)
+    return _Place(album.add(interleaved(frame)), number, name, frame.format.width, frame.format.height)
 
 
-def _made(config: QualityConfig, model: str, shown: list[_Shown], album: Album) -> Iterator[_Place]:
-    """What a model makes of each, with its neighbours where it looks at them."""
+def _made(config: QualityConfig, model: str, shown: list[Shown], album: Album) -> Iterator[_Place]:
+    for number, (one, frame) in enumerate(zip(shown, made_by(config, model, shown), strict=True)):
+        yield _placed(album, number, one.name, frame)
+
+
+def made_by(config: QualityConfig, model: str, shown: list[Shown]) -> Iterator[FrameBatch]:
+    """What a model makes of each, with its neighbours where it looks at them (and then `shown` are a clip's first frames)."""
     enlarger = Enlarger(replace(config.engine, model=model), config.scale)
     clips: dict[int, Iterator[tuple[Pair, FrameBatch]]] = {}
-    for number, one in enumerate(shown):
+    for one in shown:
         if one.group.clip and enlarger.generator.spec.context:
-            made = next(clips.setdefault(id(one.group), enlarger.pictures(one.group)))[1]
+            yield next(clips.setdefault(id(one.group), enlarger.pictures(one.group)))[1]
         else:
-            made = enlarger.picture(one.pair, len(shown))
-        yield _placed(album, number, one.name, made)
+            yield enlarger.picture(one.pair, len(shown))
 
 
-def _interleaved(frame: FrameBatch) -> Rgb:
+def interleaved(frame: FrameBatch) -> Rgb:
     """(H, W, 3); gray three times."""
     planes = [plane[0] for plane in frame.planes]
     return np.ascontiguousarray(np.stack(planes if len(planes) == 3 else planes * 3, axis=-1))

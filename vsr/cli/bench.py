@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vsr.cli.bench_quality import quality
-from vsr.cli.console import require_writable, write_json
+from vsr.cli.console import Console, progress_shown, require_writable, write_json
 from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.types import Size
 from vsr.config import EncodeConfig, UpscaleConfig
-from vsr.names import STDIO, parse_scale
+from vsr.names import STDIO, parse_scale, require_free
+
+if TYPE_CHECKING:
+    from vsr.bench.speed import SpeedReport
 
 
-@click.group()
-def bench() -> None:
-    """Measure speed and quality.
+@click.group(invoke_without_command=True)
+@click.option("--model", default="esrgan", show_default=True, metavar="NAME|PATH", help="Of the tour.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("vsr-bench.png"), show_default=True,
+    help="The tour's contact sheet.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an existing contact sheet.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the tour as JSON; - is standard output.")
+@click.pass_context
+def bench(context: click.Context, model: str, output: Path, overwrite: bool, json_file: str | None) -> None:
+    """Measure speed and quality. Without a command: a tour of about two minutes on the bundled clip.
 
     \b
-    Example:
+    Examples:
+      vsr bench
       vsr bench speed --model animevideo
     """
+    if context.invoked_subcommand is None:
+        run_tour(UpscaleConfig("", model=model), output, overwrite=overwrite, target=json_file)
+
+
+def run_tour(config: UpscaleConfig, output: Path, *, overwrite: bool, target: str | None) -> None:
+    """Speed, quality, and where the pictures are."""
+    from vsr.bench.tour import FRAMES, take_tour
+    from vsr.cli.bench_quality import contents, show
+
+    require_writable(target)
+    require_free(output, "", overwrite)
+    console = Console(quiet=target == STDIO)
+    console.say(
+        f"{FRAMES} frames of the bundled clip: input for speed; for quality the truth, which MATLAB's bicubic shrinks by 4"
+    )
+    with progress_shown("auto", console) as on_progress:
+        tour = take_tour(config, output, on_progress)
+    for name, text in speed_rows(tour.speed).items():
+        console.say(f"{name:<14}{text}")
+    show(tour.quality, tour.asked, console, verbose=False)
+    console.say(f"{tour.sheet}: written")
+    facts = {"speed": asdict(tour.speed), "quality": contents(tour.quality), "sheet": str(tour.sheet)}
+    write_json(target, "bench", "ok", tour.quality.warnings, **facts)
 
 
 bench.add_command(quality)
@@ -62,9 +98,17 @@ def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, 
 
     require_writable(target)
     report = bench_speed(replace(config, source=config.source or bundled_clip()), size, frames)
+    if target != STDIO:
+        for name, text in speed_rows(report).items():
+            click.echo(f"{name:<14}{text}")
+    write_json(target, "bench speed", "ok", [], **asdict(report))
+
+
+def speed_rows(report: SpeedReport) -> dict[str, str]:
+    """What was measured, for people."""
     device_memory = f", {report.device_bytes / 1e9:.2f} GB of the device's" if report.device_bytes else ""
     share = f"{report.mfu:.0%} of the {report.ceiling_tflops:.3f} TFLOP/s that matrix products reach here"
-    rows = {
+    return {
         "model": f"{report.model}, {report.size[0]}x{report.size[1]}, {report.frames} frames",
         "on": f"{report.device}, {report.backend}, {report.precision}, {report.threads} threads, {report.workers} at a time",
         "network": f"{report.fps_model:.2f} frames a second{f', {share}' if report.ceiling_tflops else ''}",
@@ -75,7 +119,3 @@ def run_speed(config: UpscaleConfig, size: tuple[int, int] | None, frames: int, 
         "memory": f"{report.host_bytes / 1e9:.2f} GB{device_memory}",
         "limit": report.bottleneck,
     }
-    if target != STDIO:
-        for name, text in rows.items():
-            click.echo(f"{name:<14}{text}")
-    write_json(target, "bench speed", "ok", [], **asdict(report))
