@@ -35,7 +35,7 @@ class Tour:
 
 def take_tour(config: UpscaleConfig, sheet: Path, on_progress: OnProgress | None = None) -> Tour:
     """Speed: the clip's frames enlarged by 4. Quality: its frames are the truth, MATLAB's bicubic shrinks them, and the model
-    and plain bicubic enlarge again; the sheet shows some of these. Raises what `upscale` raises.
+    and plain bicubic enlarge them again; the sheet shows some of these. Raises what `upscale` raises.
     """
     clip = bundled_clip()
     speed = bench_speed(replace(config, source=clip, scale=SCALE), None, FRAMES)
