@@ -10,7 +10,7 @@ from torch import Tensor
 from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
 from vsr.engine import ncnn_vulkan
-from vsr.engine.memory import choose_batch, choose_tile, frame_bytes, worth_keeping
+from vsr.engine.memory import choose_batch, choose_tile, faithful_bytes, frame_bytes, worth_keeping
 from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
 from vsr.engine.race import EXACT, GATE, apart, fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
@@ -36,14 +36,17 @@ def resolve_engine(
     precision = resolve_precision(config.precision, device, spec)
     budget = budget_bytes(device)
     batch = config.batch or choose_batch(spec, source, target, precision, budget, device.type)
-    keep = worth_keeping(spec, source, target, precision, batch, budget)
-    tile = choose_tile(spec, source, target, precision, batch, budget, keep=keep) if config.tile is None else None
+    room = budget - batch * faithful_bytes(config.faithful, target)
+    keep = worth_keeping(spec, source, target, precision, batch, room)
+    tile = choose_tile(spec, source, target, precision, batch, room, keep=keep) if config.tile is None else None
     if isinstance(config.tile, int):
         tile = config.tile
     threads = resolve_threads(config.threads)
     reuse = 0.0 if spec.context else parse_reuse(config.reuse)
     halo = spec.halo_px if tile else 0
-    engine = EngineSettings(str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse, keep=keep)
+    engine = EngineSettings(
+        str(device), precision, batch, tile, halo, threads, memory=budget, reuse=reuse, keep=keep, faithful=config.faithful
+    )
     return crewed(engine, spec, source, target, at_once)
 
 
@@ -95,6 +98,7 @@ def crewed(engine: EngineSettings, spec: ModelSpec, source: FrameFormat, target:
     if engine.device != "cpu":
         return engine
     need = frame_bytes(spec, source, target, engine.precision, 1, engine.tile, engine.halo, keep=engine.keep)
+    need += faithful_bytes(engine.faithful, target)
     most = min(engine.threads, at_once // engine.batch, engine.memory // need)
     # of two numbers that leave the same threads idle, the larger
     workers = max(range(1, max(1, most) + 1), key=lambda count: (count * (engine.threads // count), count))

@@ -28,6 +28,7 @@ class EngineSettings:
     memory      bytes the engine may use on the device (0 = unlimited)
     form        how a network that has several forms is written down for the device ("" = plainly); see `vsr.engine.rrdb_forms`
     keep        what is known of a frame is kept for its neighbours' windows (False: found out anew for each, in less memory)
+    faithful    steps of back-projection toward the input, after the network
     reuse       dB from which a frame counts as a repeat of the one before (0 = every frame is computed; 1000 = equal ones alone)
     """
 
@@ -44,6 +45,7 @@ class EngineSettings:
     form: str = ""
     workers: int = 1
     keep: bool = True
+    faithful: int = 0
 
     @property
     def threads_each(self) -> int:
@@ -88,6 +90,7 @@ class UpscaleConfig:
     pipe_format: str = "auto"
     deinterlace: Deinterlace = "auto"
     reuse: str = "exact"
+    faithful: int = 0  # steps of back-projection toward the input
     segment: float | None = None  # seconds of film; None = by the measured speed; 0 = one segment
     resume: bool = True
     work_dir: Path | None = None

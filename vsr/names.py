@@ -28,6 +28,8 @@ def target_size(config: UpscaleConfig, width: int, height: int) -> tuple[int, in
         target = (_half_up(width * scale), _half_up(height * scale))
     if max(target) > MAX_SIDE:
         raise UsageError(f"{target[0]}x{target[1]} is beyond {MAX_SIDE} pixels a side: ask for a smaller --scale or --size")
+    if config.faithful and not (target[0] >= width and target[1] >= height and target != (width, height)):
+        raise UsageError(f"--faithful: {target[0]}x{target[1]} is no enlargement of {width}x{height}; leave the option out")
     return target
 
 

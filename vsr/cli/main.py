@@ -106,6 +106,13 @@ cli.add_command(rate)
 @engine_options
 @click.option("--reuse", default="exact", show_default=True, metavar="off|exact|near:DB", help="Enlarge repeated frames once.")
 @click.option(
+    "--faithful",
+    type=click.IntRange(0, 100),
+    default=0,
+    metavar="N",
+    help="Steps of back-projection: shrunk again, the result comes nearer to the input.  [default: 0]",
+)
+@click.option(
     "--codec", type=click.Choice(["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1"]), default="auto", show_default=True
 )
 @click.option("--encoder", metavar="NAME", help="A certain encoder of FFmpeg's for the codec, as h264_nvenc.")
@@ -192,6 +199,7 @@ def upscale_config(options: dict[str, Any]) -> UpscaleConfig:
         pipe_format=options["pipe_format"],
         deinterlace=options["deinterlace"],
         reuse=options["reuse"],
+        faithful=options["faithful"],
         segment=None if options["segment"] == "auto" else options["segment"],
         resume=not options["no_resume"],
         work_dir=options["work_dir"],

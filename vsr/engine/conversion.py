@@ -19,7 +19,7 @@ from vsr.engine.network import Network
 from vsr.errors import DeviceError
 from vsr.frames import FrameBatch, FrameFormat, Window
 from vsr.models.spec import Generator, ModelSpec, Precision
-from vsr.resample import resize
+from vsr.resample import back_project, resize
 
 Convert = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 Key = tuple[Precision, int | None] | tuple[()]
@@ -122,9 +122,10 @@ class Conversion:
     def _convert(self, planes: tuple[Tensor, ...], precision: Precision | None) -> tuple[Tensor, ...]:
         """Planes to RGB, network (None = leave it out), and back: one name, so that each step's input is freed."""
         rgb = planes_to_rgb(planes, self._source)
+        lr = rgb if self._settings.faithful else None
         if precision is not None:
             rgb = self._network.enlarge(rgb, precision, self._tile_for(precision), self._halo)
-        return self._finish(rgb, planes[-1:])
+        return self._finish(rgb, planes[-1:], lr)
 
     def _convert_window(
         self, whole: Window, window: Window, precision: Precision, features: Features | None, planes: tuple[Tensor, ...]
@@ -138,14 +139,20 @@ class Conversion:
 
         tile = self._tile_for(precision)
         rgb = self._network.enlarge_windows(window, rgb_of, precision, tile, self._halo, features)
-        middle = [position[id(window.frames[pick[len(pick) // 2]])] for pick in window.picks]
-        return self._finish(rgb, [planes[-1][at : at + 1] for at in middle])
+        middle = [window.frames[pick[len(pick) // 2]] for pick in window.picks]
+        lr = rgb_of(middle) if self._settings.faithful else None
+        places = [position[id(frame)] for frame in middle]
+        return self._finish(rgb, [planes[-1][at : at + 1] for at in places], lr)
 
-    def _finish(self, rgb: Tensor, alphas: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Resize, and RGB to planes; `alphas` are the source's last planes, whatever they hold, in any portions."""
+    def _finish(self, rgb: Tensor, alphas: Sequence[Tensor], lr: Tensor | None) -> tuple[Tensor, ...]:
+        """Resize, and RGB to planes; `alphas` are the source's last planes, whatever they hold, in any portions; `lr` is the
+        source to which the result is brought nearer.
+        """
         target = self._target
         finite = rgb.sum(dim=(1, 2, 3)).isfinite()  # a sum is finite when all its terms are: one pass, no temporary
         rgb = resize(rgb, target.height, target.width)
+        if lr is not None:
+            rgb = back_project(rgb, lr, self._settings.faithful)
         out = rgb_to_planes(rgb, target)
         if target.layout.alpha:
             alpha = torch.cat([alpha_to_float(part, self._source.layout.bits) for part in alphas])

@@ -65,6 +65,11 @@ def frame_bytes(
     return spec.parameters * width + batch * (max(stages) + features + alpha + planes)
 
 
+def faithful_bytes(steps: int, target: FrameFormat) -> int:
+    """What bringing a frame nearer to its source takes beside the rest: three more of its size."""
+    return 3 * FLOAT_RGB * target.width * target.height if steps else 0
+
+
 def choose_tile(
     spec: ModelSpec,
     source: FrameFormat,
