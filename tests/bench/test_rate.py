@@ -275,10 +275,15 @@ class Command:
     """`vsr rate` in a process of its own, up to its address."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "vsr", "rate", str(folder), "--rater", "anna", *options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        # a test run in the background ignores interrupts, and so would the command
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vsr", "rate", str(folder), "--rater", "anna", *options],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert self.process.stdout
         self.said = []
         for line in self.process.stdout:

