@@ -114,7 +114,7 @@ def _unpack(source: InPackage, folder: Path) -> None:
 
 
 def has_pip() -> bool:
-    """Whether pip is installed. Asked of the path alone: setuptools has a finder that sees whoever looks for pip, and puts away its
-    own distutils for good, which torch's compiler needs.
+    """Whether pip is installed. Only the path is asked: a finder of setuptools' sees whoever looks for pip, and puts away its own
+    distutils for good, which torch's compiler needs.
     """
     return importlib.machinery.PathFinder.find_spec("pip") is not None
