@@ -40,7 +40,7 @@ def refused(path: Path, reason: str) -> None:
         (lambda t: (t * 10).to(torch.int8), "is int8"),
         (lambda t: t.to(torch.complex64), "is complex64"),
         (lambda t: t.to("meta"), "has no numbers"),
-        pytest.param(lambda t: t.to_sparse(), "is sparse", marks=pytest.mark.filterwarnings("ignore:Validating sparse")),
+        pytest.param(lambda t: t.to_sparse(), "is sparse", marks=pytest.mark.filterwarnings("ignore:(Validating s|S)parse")),
         (lambda t: t * float("nan"), "holds NaN or infinity"),
         (lambda t: t / 0, "holds NaN or infinity"),
     ],
