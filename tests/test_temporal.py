@@ -206,7 +206,7 @@ def test_kill_minus_nine_at_random_moments(source: Path, model: Path, tmp_path: 
     same(whole, killed)
 
 
-@pytest.mark.parametrize("deinterlace", ["field", "ivtc"])
+@pytest.mark.parametrize("deinterlace", [pytest.param("field", marks=pytest.mark.slow), "ivtc"])
 def test_fields_have_neighbours_too(deinterlace: Deinterlace, source: Path, model: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / "one.mkv", tmp_path / "many.mkv"]
     for output, segment in zip(outputs, (0.0, 0.4), strict=True):

@@ -200,6 +200,7 @@ class Counting(Looking):
         return super().reconstruct(window)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_where_nothing_is_kept_only_a_tile_is_in_memory(keep: bool) -> None:
     source, target = format_of(YUV), format_of(YUV, 76, 44)

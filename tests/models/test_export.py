@@ -86,6 +86,7 @@ def test_a_size_that_the_network_cannot_take(folded: str, tmp_path: Path) -> Non
 
 
 @needs_onnx
+@pytest.mark.slow
 @pytest.mark.skipif(OLD_EXPORTER, reason="torch 2.11 cannot export spandrel's SwinIR with the current onnx-ir")
 @pytest.mark.filterwarnings("ignore:torch.meshgrid")  # spandrel's SwinIR
 def test_a_network_that_holds_the_traced_size_is_for_that_size_alone(tmp_path: Path) -> None:
