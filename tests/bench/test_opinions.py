@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.bench.studies import said
@@ -43,6 +43,7 @@ def test_every_picture_comes_once_and_a_tenth_again_later(images: int, methods: 
 
 
 @given(st.integers(3, 12), st.integers(2, 6), st.integers(0, 2**40))
+@example(3, 6, 2921)  # the first choice for a second showing has no place there
 def test_no_image_follows_itself(images: int, methods: int, seed: int) -> None:
     """Two versions of an image one after the other would be compared with each other."""
     trials = plan_trials(pictures(images, methods), seed, "anna")
@@ -61,7 +62,7 @@ def test_the_order_is_that_of_seed_and_rater_alone() -> None:
         "010",
         "100",
         "000",
-        "011",
+        "111",
     ]
 
 

@@ -91,13 +91,18 @@ def plan_trials(pictures: Iterable[tuple[str, str]], seed: int, rater: str) -> t
 
     trials = sorted((Trial(image, method) for image, method in pictures), key=lambda trial: chance(trial, "order"))
     trials = _apart(trials)
-    half = len(trials) // 2
-    again = sorted(trials[:half], key=lambda trial: chance(trial, "again"))[: math.ceil(REPEATED * len(trials))]
-    for number, trial in enumerate(again):
-        begin = half + 1 + number * (len(trials) - half) // len(again)
+    half, count = len(trials) // 2, math.ceil(REPEATED * len(trials))
+    waiting = sorted(trials[:half], key=lambda trial: chance(trial, "again"))
+    for number in range(min(count, half)):
+        begin = half + 1 + number * (len(trials) - half) // min(count, half)
         places = [*range(begin, len(trials) + 1), *range(half + 1, begin)]
-        free = (at for at in places if trial.image not in {near.image for near in trials[at - 1 : at + 1]})
-        trials.insert(next(free, len(trials)), Trial(trial.image, trial.method, 1))
+        # the next whose image does not stand on both sides of every place
+        free = (
+            (trial, at) for trial in waiting for at in places if trial.image not in {n.image for n in trials[at - 1 : at + 1]}
+        )
+        trial, at = next(free, (waiting[0], len(trials)))
+        waiting.remove(trial)
+        trials.insert(at, Trial(trial.image, trial.method, 1))
     return tuple(trials)
 
 
