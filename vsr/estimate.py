@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vsr.measure import model_fps, sample_frame
-from vsr.pipeline import expected_frames
 from vsr.planning import Job
 from vsr.sizes import output_bytes
 
@@ -14,7 +13,7 @@ def estimate(job: Job) -> dict[str, object]:
     The time is that of the network alone, measured on a small crop of the first frame.
     """
     plan = job.plan
-    frames = expected_frames(plan)
+    frames = plan.expected_frames
     source = plan.info.format
     tflop = job.generator.spec.mflop_per_pixel * source.width * source.height / 1e6
     facts: dict[str, object] = {"frames": frames, "tflop_per_frame": round(tflop, 4)}

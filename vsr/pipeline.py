@@ -25,7 +25,6 @@ from vsr.engine.reuse import Reuse
 from vsr.engine.upscaler import EngineReport, engine_notes
 from vsr.engine.window import Windows
 from vsr.errors import BrokenPromise, ConfigError, Interrupted
-from vsr.fields import rate_factor
 from vsr.frames import FrameBatch
 from vsr.journal import Journal, SegmentRecord, digest_of, fsync
 from vsr.losses import beside_warnings
@@ -200,7 +199,7 @@ class Run:
                 self.beside.update(data.kinds)
             yield batch
             self.report.frames_out += len(batch)
-            self._tell("upscale", expected_frames(self.plan))
+            self._tell("upscale", self.plan.expected_frames)
 
     def _late_warnings(self) -> list[str]:
         """What lies beside later pictures and has no place; the plan warned of what the first one has."""
@@ -252,16 +251,14 @@ class Run:
 
     def recall(self) -> None:
         """The job was killed after its result had got the final name: there is nothing left to do."""
-        self.report.frames_kept = expected_frames(self.plan)
+        self.report.frames_kept = self.plan.expected_frames
 
     def to_pipe(self) -> None:
         """Writes the film to standard output as it is made."""
         with self._frames(self.plan.segments) as upscaled:
             stream_out(self.plan, self.job.source, upscaled, sys.stdout.buffer, self._spool())
         sys.stdout.buffer.flush()
-        self._count_reading()
-        self.report.cuts = self.windows.cuts.get(0, [])
-        self.report.warnings += [*self._engine_notes(), *self._late_warnings()]
+        self._account()
 
     def to_images(self) -> None:
         """Writes numbered images as they are made, and their times beside them."""
@@ -275,9 +272,14 @@ class Run:
         if not writer.pts:
             raise ConfigError(f"{self.plan.info.source}: no frame lies in the part that was asked for")
         writer.finish(zero_of(self.plan, writer.pts[0]))
+        self.report.warnings += writer.warnings
+        self._account()
+
+    def _account(self) -> None:
+        """What is known once a film that is written while it is made has ended."""
         self._count_reading()
         self.report.cuts = self.windows.cuts.get(0, [])
-        self.report.warnings += [*writer.warnings, *self._engine_notes(), *self._late_warnings()]
+        self.report.warnings += [*self._engine_notes(), *self._late_warnings()]
 
     def _tell(self, stage: str, total: int) -> None:
         if self.on_progress:
@@ -292,14 +294,3 @@ def cuts_of(segments: Sequence[Segment], records: Sequence[SegmentRecord]) -> li
         cuts += [frame - lost for frame in record.cuts]
         lost += segment.frames - len(record.pts)
     return cuts
-
-
-def expected_frames(plan: Plan) -> int:
-    """The film's frame count by its index, else as far as the container tells; of a part, its share."""
-    known = sum(segment.frames for segment in plan.segments)
-    if known:
-        return known
-    if plan.stop is not None and plan.rate:
-        first = plan.start if plan.start is not None else plan.info.start_pts
-        return round((plan.stop - first) * plan.info.time_base * plan.rate)
-    return round(plan.info.frames * rate_factor(plan.deinterlace))

@@ -102,6 +102,17 @@ class Plan:
         return self.info.rate * rate_factor(self.deinterlace) if self.info.rate else None
 
     @property
+    def expected_frames(self) -> int:
+        """The film's frame count by its index, else as far as the container tells; of a part, its share."""
+        known = sum(segment.frames for segment in self.segments)
+        if known:
+            return known
+        if self.stop is not None and self.rate:
+            first = self.start if self.start is not None else self.info.start_pts
+            return round((self.stop - first) * self.info.time_base * self.rate)
+        return round(self.info.frames * rate_factor(self.deinterlace))
+
+    @property
     def upscale_label(self) -> str:
         """What a person wants to read: 1280x720 -> 5120x2880."""
         source = self.info.format
