@@ -145,15 +145,11 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     upscale(config(source, output))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILMS)
-def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
-    source, whole, killed = make(FILMS[name], tmp_path), tmp_path / "whole.mp4", tmp_path / "killed.mp4"
-    command = [sys.executable, "-m", "vsr", "upscale", str(source), "--scale", "2", "--model", "bicubic", "--segment", "0.2"]
+def kill_and_resume(command: list[str], whole: Path, killed: Path, chance: random.Random) -> None:
+    """Makes `whole` undisturbed and `killed` with up to 12 kills at random moments."""
     began = time.monotonic()
     subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
     took = time.monotonic() - began
-    chance = random.Random(name)
     kills = 0
     for _ in range(12):
         process = subprocess.Popen([*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -171,6 +167,14 @@ def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
         last = subprocess.run([*command, "-o", str(killed)], check=False, capture_output=True)
         assert last.returncode == 0 or b"exists already" in last.stderr, last.stderr
     assert kills or killed.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILMS)
+def test_kill_minus_nine_at_random_moments(name: str, tmp_path: Path) -> None:
+    source, whole, killed = make(FILMS[name], tmp_path), tmp_path / "whole.mp4", tmp_path / "killed.mp4"
+    command = [sys.executable, "-m", "vsr", "upscale", str(source), "--scale", "2", "--model", "bicubic", "--segment", "0.2"]
+    kill_and_resume(command, whole, killed, random.Random(name))
     same(whole, killed)
     assert {p.name for p in tmp_path.iterdir()} == {source.name, whole.name, killed.name}
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +19,7 @@ from PIL import Image
 
 from tests.films import Film, Sound, make
 from tests.models.edvrs import small_edvr, write_edvr
-from tests.test_resume import Stop, pictures, same
+from tests.test_resume import Stop, kill_and_resume, pictures, same
 from vsr import EncodeConfig, UpscaleConfig, upscale
 from vsr.engine.crew import Crew
 from vsr.engine.upscaler import Upscaler
@@ -186,23 +184,7 @@ def test_kill_minus_nine_at_random_moments(source: Path, model: Path, tmp_path: 
     whole, killed = tmp_path / "whole.mkv", tmp_path / "killed.mkv"
     command = [sys.executable, "-m", "vsr", "upscale", str(source), "--model", str(model), "--segment", "0.2", "--codec", "ffv1"]
     command += ["--precision", "fp32"]  # as in `config`
-    began = time.monotonic()
-    subprocess.run([*command, "-o", str(whole)], check=True, capture_output=True)
-    took = time.monotonic() - began
-    chance, kills = random.Random(3), 0
-    for _ in range(8):
-        process = subprocess.Popen([*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        try:
-            _, said = process.communicate(timeout=chance.uniform(0.5, 1.0) * took)
-            assert process.returncode == 0 or b"exists already" in said, said
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-    else:
-        subprocess.run([*command, "-o", str(killed)], check=False, capture_output=True)
-    assert kills or killed.exists()
+    kill_and_resume(command, whole, killed, random.Random(3))
     same(whole, killed)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -11,6 +14,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import numpy as np
 
 from vsr.bench.opinions import Rating
+from vsr.bench.rate import RatingServer
+from vsr.bench.session import Session
+from vsr.bench.study import open_study
 from vsr.media.imagemeta import StillImage, batch_of
 from vsr.media.images import write_image
 
@@ -66,3 +72,14 @@ class Client:
         assert status == 200, body
         found: dict[str, Any] = json.loads(body)
         return found
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[RatingServer]:
+    """The study in `folder`, served to anna on a thread."""
+    with RatingServer(Session(open_study(folder), folder / "ratings.jsonl", "anna", 0), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

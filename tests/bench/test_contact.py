@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsr.bench.contact import Cell, in_rows, write_contact_sheet
+from vsr.bench.contact import Cell, write_contact_sheet
 from vsr.errors import EncodeError
 from vsr.media.images import read_image
 
@@ -38,11 +38,6 @@ def test_a_label_that_is_too_long_is_cut_and_says_so() -> None:
     short, long = (draw_sheet([[cell("m" * n, (9, 9, 9), 60, 10)]], width=60) for n in (3, 300))
     assert short.shape == long.shape
     assert (short != long).any()
-
-
-def test_rows() -> None:
-    cells = [cell(str(n), (n, n, n), 4, 4) for n in range(5)]
-    assert [[each.label for each in row] for row in in_rows(cells, 2)] == [["0", "1"], ["2", "3"], ["4"]]
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.studies import IMAGES, METHODS, Client, write_study
+from tests.bench.studies import IMAGES, METHODS, Client, serving, write_study
 from vsr.bench.opinions import read_log
 from vsr.bench.rate import MAX_BODY_BYTES, RatingServer, serve
 from vsr.bench.session import Session
@@ -33,12 +33,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[RatingServer]:
-    with RatingServer(Session(open_study(folder), folder / "ratings.jsonl", "anna", 0), 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(folder) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

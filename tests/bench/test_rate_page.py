@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.studies import write_study
+from tests.bench.studies import serving, write_study
 from tests.browser import Page, browser_page, find_browser
 from vsr.bench.kit import export_kit, merge
 from vsr.bench.opinions import read_log
@@ -35,12 +35,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[RatingServer]:
-    with RatingServer(Session(open_study(folder), folder / "ratings.jsonl", "anna", 0), 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(folder) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def begin(page: Page) -> None:

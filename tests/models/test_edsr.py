@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.models.reach import assert_radius_is_the_reach
 from vsr.errors import ModelError
 from vsr.models import edsr
 from vsr.models.edsr import EDSR, RGB_MEAN
@@ -82,13 +83,7 @@ def test_computes_what_the_paper_says(scale: int, res_scale: float) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_radius_is_the_reach_of_the_gradient(scale: int) -> None:
     net = small(scale)
-    radius = net.spec.radius_px
-    middle = radius + 2
-    image = torch.rand(1, 3, 2 * middle + 1, 2 * middle + 1, requires_grad=True)
-    net(image)[..., middle * scale : (middle + 1) * scale, middle * scale : (middle + 1) * scale].sum().backward()
-    assert image.grad is not None
-    rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert (middle - int(rows.min()), int(rows.max()) - middle) == (radius, radius)
+    assert_radius_is_the_reach(net)
 
 
 def test_weights_learn_and_the_mean_does_not() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.reach import assert_radius_is_the_reach
 from vsr.errors import ModelError
 from vsr.models import mdsr
 from vsr.models.edsr import EDSR
@@ -76,13 +77,7 @@ def test_a_batch_teaches_its_scale_and_the_shared_body(scale: int) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_radius_is_the_reach_of_the_gradient(scale: int) -> None:
     net = small(scale)
-    radius = net.spec.radius_px
-    middle = radius + 2
-    image = torch.rand(1, 3, 2 * middle + 1, 2 * middle + 1, requires_grad=True)
-    net(image)[..., middle * scale : (middle + 1) * scale, middle * scale : (middle + 1) * scale].sum().backward()
-    assert image.grad is not None
-    rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert (middle - int(rows.min()), int(rows.max()) - middle) == (radius, radius)
+    assert_radius_is_the_reach(net)
 
 
 def test_without_shared_layers_a_branch_is_an_edsr() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.models.reach import assert_radius_is_the_reach
 from vsr.models.probe import count_mflop
 from vsr.models.span import SPAN
 from vsr.models.spec import Fusible, Generator
@@ -64,11 +65,4 @@ def test_shape_protocol_and_gradients() -> None:
 def test_radius_is_the_reach_of_the_gradient(scale: int) -> None:
     torch.manual_seed(0)
     net = SPAN(8, upscale=scale, merged=True).double()
-    radius = net.spec.radius_px
-    middle = radius + 2
-    # In float64: what is far weighs so little that it may vanish in float32.
-    image = torch.rand(1, 3, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64, requires_grad=True)
-    net(image)[..., middle * scale : (middle + 1) * scale, middle * scale : (middle + 1) * scale].sum().backward()
-    assert image.grad is not None
-    rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert (middle - int(rows.min()), int(rows.max()) - middle) == (radius, radius)
+    assert_radius_is_the_reach(net, torch.float64)  # what is far weighs so little that it may vanish in float32

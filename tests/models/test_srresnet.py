@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.models.reach import assert_radius_is_the_reach
 from vsr.config import EngineSettings
 from vsr.engine.runners import runner
 from vsr.errors import ModelError
@@ -71,13 +72,7 @@ def test_shape_protocol_and_cost(scale: int) -> None:
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_radius_is_the_reach_of_the_gradient(scale: int) -> None:
     net = small(scale)
-    radius = net.spec.radius_px
-    middle = radius + 2
-    image = torch.rand(1, 3, 2 * middle + 1, 2 * middle + 1, requires_grad=True)
-    net(image)[..., middle * scale : (middle + 1) * scale, middle * scale : (middle + 1) * scale].sum().backward()
-    assert image.grad is not None
-    rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert (middle - int(rows.min()), int(rows.max()) - middle) == (radius, radius)
+    assert_radius_is_the_reach(net)
 
 
 @pytest.mark.parametrize("keras", [False, True])
