@@ -66,21 +66,22 @@ def default_suffix(source: str) -> str:
     return suffix if suffix in KEPT_SUFFIXES else ".mkv"
 
 
-def require_free(path: Path, source: str, overwrite: bool) -> None:
-    """Refuses an output that is the input, that exists without --overwrite, or whose folder is not there."""
+def require_free(path: Path, source: str, overwrite: bool, option: str = "-o") -> None:
+    """Refuses an output that is the input, that exists without --overwrite, or whose folder is not there; `option` names it."""
+    other = f" with {option}" if option else ""
     try:
         there = path.exists()
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be used as a name: {exc.strerror}; choose another with -o") from exc
+        raise ConfigError(f"{path}: cannot be used as a name: {exc.strerror}; choose another{other}") from exc
     if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise ConfigError(f"{path}: the name is too long; choose a shorter one with -o")
+        raise ConfigError(f"{path}: the name is too long; choose a shorter one{other}")
     if there:
         if Path(source).exists() and path.samefile(source):
-            raise ConfigError(f"{path}: the output is the input itself; choose another name with -o")
+            raise ConfigError(f"{path}: the output is the input itself; choose another name{other}")
         if path.is_dir():
-            raise ConfigError(f"{path}: is a folder; name a file with -o")
+            raise ConfigError(f"{path}: is a folder; name a file{other}")
         if not overwrite:
-            raise ConfigError(f"{path}: exists already; add --overwrite to replace it, or choose another name with -o")
+            raise ConfigError(f"{path}: exists already; add --overwrite to replace it, or choose another name{other}")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
 

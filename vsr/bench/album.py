@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from torch import Tensor
+
 from vsr.errors import ConfigError
 from vsr.media.encoded import Rgb, jpeg_bytes, png_bytes, png_pixels
 
 MAX_BYTES = 64_000_000  # of a page: browsers open it in a second or two, and mail or chat may still take it
 BASE64 = 4 / 3
 JPEG_QUALITY = 92
+
+
+def pixels_of(pictures: Tensor) -> Rgb:
+    """The first of (N, 3 or 1, H, W) uint8 as (H, W, 3); gray three times."""
+    return np.ascontiguousarray(pictures[0].expand(3, -1, -1).permute(1, 2, 0).numpy())
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.bench.album import MAX_BYTES, Album, Picture
+from vsr.bench.album import MAX_BYTES, Album, Picture, pixels_of
 from vsr.bench.report import Item, Origin, worst_place, write_report
 from vsr.bench.sources import Shown, Source, frames_of, open_source
 from vsr.errors import ConfigError, MediaError
-from vsr.media.encoded import Rgb
 from vsr.metrics import SMALLEST_SSIM, Protocol, psnr, ssim
 from vsr.names import require_free
 from vsr.resample import resize
@@ -192,7 +190,7 @@ def _collect(
             if number in wanted:
                 for place, each in enumerate(shown):
                     rgb = each.rgb if wish.fit == "nearest" else _enlarged(each.rgb, largest.width, largest.height)
-                    taken[place].append((number, rgb.shape[-1], rgb.shape[-2], album.add(_interleaved(rgb))))
+                    taken[place].append((number, rgb.shape[-1], rgb.shape[-2], album.add(pixels_of(rgb))))
                 tell("store", len(taken[0]), len(chosen))
             if number == chosen[-1]:
                 break
@@ -204,10 +202,6 @@ def _enlarged(rgb: Tensor, width: int, height: int) -> Tensor:
     if tuple(rgb.shape[-2:]) == (height, width):
         return rgb
     return resize(rgb.float(), height, width).add(0.5).clamp_(0, 255).to(torch.uint8)
-
-
-def _interleaved(rgb: Tensor) -> Rgb:
-    return np.ascontiguousarray(rgb[0].permute(1, 2, 0).numpy())
 
 
 def _facts(source: Source, sources: Sequence[Source], fit: str) -> dict[str, str]:

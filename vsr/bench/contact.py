@@ -10,12 +10,7 @@ from vsr.media.imagemeta import StillImage, batch_of
 from vsr.media.images import write_image
 from vsr.media.sheet import Cell, draw_sheet
 
-__all__ = ["Cell", "in_rows", "write_contact_sheet"]
-
-
-def in_rows(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell]]:
-    """Cells in rows of `columns`."""
-    return [cells[at : at + columns] for at in range(0, len(cells), columns)]
+__all__ = ["Cell", "write_contact_sheet"]
 
 
 def write_contact_sheet(path: Path, rows: Sequence[Sequence[Cell]], *, title: str = "", width: int = 360) -> Rgb:

@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from vsr.bench.album import Album, Picture
+from vsr.bench.album import Album, Picture, pixels_of
 from vsr.bench.datasets import find_dataset
 from vsr.bench.enlarge import Enlarger, source_picture
-from vsr.bench.pairs import Dataset, Group, Pair
+from vsr.bench.pairs import Dataset, Group, Pair, tensor_of
 from vsr.bench.quality import QualityConfig, QualityReport
 from vsr.bench.report import Item, Origin, versions, write_report
 from vsr.frames import FrameBatch
-from vsr.media.encoded import Rgb
 
 MOST = 24  # pictures of a set: more would make a page that nobody opens
 
@@ -82,7 +79,7 @@ class _Place:
 
 
 def _placed(album: Album, number: int, name: str, frame: FrameBatch) -> _Place:
-    return _Place(album.add(interleaved(frame)), number, name, frame.format.width, frame.format.height)
+    return _Place(album.add(pixels_of(tensor_of(frame))), number, name, frame.format.width, frame.format.height)
 
 
 def _made(config: QualityConfig, model: str, shown: list[Shown], album: Album) -> Iterator[_Place]:
@@ -99,9 +96,3 @@ def made_by(config: QualityConfig, model: str, shown: list[Shown]) -> Iterator[F
             yield next(clips.setdefault(id(one.group), enlarger.pictures(one.group)))[1]
         else:
             yield enlarger.picture(one.pair, len(shown))
-
-
-def interleaved(frame: FrameBatch) -> Rgb:
-    """(H, W, 3); gray three times."""
-    planes = [plane[0] for plane in frame.planes]
-    return np.ascontiguousarray(np.stack(planes if len(planes) == 3 else planes * 3, axis=-1))

@@ -16,7 +16,7 @@ from vsr.bench.opinions import Rating, append_lines, checked_name, locked, plan_
 from vsr.bench.rate_page import rate_page
 from vsr.bench.study import Study, opaque_id, whole_picture, worst_picture
 from vsr.errors import ConfigError, EncodeError
-from vsr.journal import write_whole
+from vsr.media.images import replaced
 
 ORDERS = 12  # different ones in a kit: its raters must not all tire at the same pictures
 MAX_FILE_BYTES = 64_000_000  # of ratings that come back: more is none of ours
@@ -66,10 +66,10 @@ def export_kit(study: Study, path: Path, seed: int, rater: str | None, max_bytes
     }
     page = rate_page(content)[0].encode()
     try:
-        write_whole(path, page)
-    except EncodeError as exc:
-        reason = getattr(exc.__cause__, "strerror", None)
-        raise EncodeError(f"{path}: cannot be written ({reason}); choose another place") from exc
+        with replaced(path) as file:
+            file.write(page)
+    except OSError as exc:
+        raise EncodeError(f"{path}: cannot be written ({exc.strerror}); choose another place") from exc
     return len(page)
 
 

@@ -6,15 +6,12 @@ The page holds its pictures, style and scripts; it works from file://, and its o
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import html
 import json
 import math
-import os
 import re
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +23,7 @@ from typing import Any
 from vsr import __version__
 from vsr.bench.album import Picture
 from vsr.errors import ConfigError, EncodeError
+from vsr.media.images import replaced
 
 SCRIPTS = ("stage.js", "plots.js", "table.js", "page.js")
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
@@ -141,8 +139,8 @@ def write_report(
             f"{path}: would be {len(data) / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} MB that are allowed: show less"
         )
     try:
-        with _replaced(path) as part:
-            part.write_bytes(data)
+        with replaced(path) as file:
+            file.write(data)
     except OSError as exc:
         raise EncodeError(f"{path}: cannot be written ({exc.strerror}); check the folder and its free space") from exc
     return len(data)
@@ -233,18 +231,3 @@ def _data_uri(data: bytes) -> str:
 def _harmless(text: str) -> str:
     """JSON that may stand within a script element: no character of it can end the element or open a comment."""
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-@contextlib.contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its name once it is whole, and leaves nothing behind otherwise."""
-    part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from vsr.bench.album import pixels_of
 from vsr.bench.clip import bundled_clip
 from vsr.bench.contact import Cell, write_contact_sheet
 from vsr.bench.datasets import find_dataset
 from vsr.bench.enlarge import source_picture
-from vsr.bench.gallery import interleaved, made_by, pictures_of
+from vsr.bench.gallery import made_by, pictures_of
+from vsr.bench.pairs import tensor_of
 from vsr.bench.quality import QualityConfig, QualityReport, bench_quality
 from vsr.bench.speed import SpeedReport, bench_speed
 from vsr.config import UpscaleConfig
@@ -48,8 +50,8 @@ def take_tour(config: UpscaleConfig, sheet: Path, on_progress: OnProgress | None
     rows = []
     for at, one in enumerate(shown):
         figures = {model: quality.models[model].images[one.name]["psnr_y"] for model in models}
-        cells = [Cell(f"input, frame {at}", interleaved(source_picture(one.pair)))]
-        cells += [Cell(f"{model}, {figures[model]:.2f} dB", interleaved(made[model][at])) for model in models]
-        rows.append([*cells, Cell("truth", interleaved(one.pair.hr))])
+        cells = [Cell(f"input, frame {at}", pixels_of(tensor_of(source_picture(one.pair))))]
+        cells += [Cell(f"{model}, {figures[model]:.2f} dB", pixels_of(tensor_of(made[model][at]))) for model in models]
+        rows.append([*cells, Cell("truth", pixels_of(tensor_of(one.pair.hr)))])
     write_contact_sheet(sheet, rows, title=f"vsr bench: {config.model}, x{SCALE}", width=WIDTH)
     return Tour(speed, wish, quality, sheet)

@@ -92,7 +92,7 @@ def run_quality(options: dict[str, Any]) -> None:
     target, page = options["json_file"], options["html"]
     require_writable(target)
     if page is not None:
-        require_free(page, "", options["overwrite"])
+        require_free(page, "", options["overwrite"], option="--html")
     config = QualityConfig(
         dataset=options["dataset"],
         models=options["models"] or ("esrgan",),

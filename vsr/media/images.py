@@ -99,7 +99,7 @@ def write_image(path: Path, image: StillImage, *, quality: int = 95) -> tuple[st
         raise EncodeError(f"{path}: no image format is called {path.suffix!r}; use {', '.join(sorted(IMAGE_SUFFIXES))}")
     try:
         ready, warnings = fitted(image, TARGETS[format])
-        with _replaced(path) as file:
+        with replaced(path) as file:
             if format == "PNG":
                 write_png(file, ready)
             elif format == "TIFF":
@@ -114,7 +114,7 @@ def write_image(path: Path, image: StillImage, *, quality: int = 95) -> tuple[st
 
 
 @contextlib.contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
+def replaced(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside `path` that takes its name once it is whole and on the disk, and leaves nothing behind otherwise."""
     # A name has 255 bytes: 60 characters take 240 at most, the rest 15.
     part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")

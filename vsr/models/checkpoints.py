@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vsr.errors import ConfigError, ModelError, UsageError, WeightsError
+from vsr import names
+from vsr.errors import ModelError, UsageError, WeightsError
 from vsr.models import blend, community, stored, weights, zoo
 from vsr.models.recognise import recognise
 from vsr.models.spec import Option
@@ -60,14 +61,7 @@ def require_free(path: Path, suffix: str, *, overwrite: bool) -> None:
     """Raise ConfigError, with what to do, unless a file of this suffix may be written at `path`."""
     if path.suffix.lower() != suffix:
         raise UsageError(f"{path}: the output's name must end in {suffix}")
-    try:
-        folder, taken = path.parent.is_dir(), path.is_dir() or (path.exists() and not overwrite)
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be written ({exc.strerror}); choose another name") from exc
-    if not folder:
-        raise ConfigError(f"{path.parent}: no folder; make it first, or choose another place")
-    if taken:
-        raise ConfigError(f"{path}: exists already; add --overwrite to replace it, or choose another name")
+    names.require_free(path, "", overwrite, option="")
 
 
 def blended(first: str, second: str, alpha: float, target_scale: float) -> Checkpoint:
