@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -58,9 +59,11 @@ def choose_engine(
     sample: FrameBatch | None,
     frames: int,
     at_once: int = 1,
+    race: float = math.inf,
 ) -> tuple[EngineSettings, tuple[str, ...]]:
     """The engine for `frames` frames, and what the user should know. `sample` is one of them (None: nothing is tried on it).
-    So many as `at_once` may be computed at the same time.
+    So many as `at_once` may be computed at the same time; finding the fastest of several ways takes no more than about `race`
+    seconds.
 
     On a CPU a lower precision that nobody asked for is tried on the sample, and float32 is timed in all ways that there are; on
     a GPU the network's forms are. Raises ConfigError for a wish that cannot be.
@@ -89,7 +92,7 @@ def choose_engine(
             config = replace(config, precision="fp32")
             engine = resolve_engine(config, spec, source, target, at_once)
     if engine.precision == "fp32" and config.backend == "auto" and seconds >= WORTH_A_RACE:
-        engine = raced(config, engine, generator, source, target, seconds * RACE_SHARE, at_once)
+        engine = raced(config, engine, generator, source, target, min(race, seconds * RACE_SHARE), at_once)
     return engine, notes
 
 

@@ -18,10 +18,13 @@ FLAT = 0.01  # of the peak: a frame whose first plane varies less shows nothing
 
 
 def sample_frame(source: str, info: VideoInfo, entry: int | None = None) -> FrameBatch | None:
-    """The frame at the pts `entry`, at which decoding may begin (None: the first); None where none can be read."""
+    """The frame at the pts `entry`, at which decoding may begin, or the next that a seek gets to; the first without one.
+
+    None where none can be read.
+    """
     try:
-        with Reader(source, info, start=entry, enter=entry) as reader:
-            return next(iter(reader), None)
+        with Reader(source, info, enter=entry) as reader:
+            return next((frame for frame in reader if entry is None or frame.pts[0] >= entry), None)
     except VsrError:
         return None
 
@@ -31,15 +34,17 @@ def telling_frame(source: str, info: VideoInfo, entries: Iterable[int | None]) -
 
     None shows anything: one of them. None can be read: None.
     """
-    flat = None
-    for entry in dict.fromkeys(entries):
-        sample = sample_frame(source, info, entry)
-        if sample is None:
-            continue
+    samples = (sample_frame(source, info, entry) for entry in dict.fromkeys(entries))
+    return telling(sample for sample in samples if sample is not None)
+
+
+def telling(samples: Iterable[FrameBatch]) -> FrameBatch | None:
+    """The first that shows something, else the last; None of none."""
+    sample = None
+    for sample in samples:
         if float(sample.planes[0].std()) > FLAT * (1 << sample.format.layout.bits):
-            return sample
-        flat = sample
-    return flat
+            break
+    return sample
 
 
 def model_fps(sample: FrameBatch, plan: Plan, generator: Generator) -> float:

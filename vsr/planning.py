@@ -35,7 +35,7 @@ from vsr.models.zoo import cheaper_ways
 from vsr.names import STDIO, fit_sar, target_size
 from vsr.outputs import choose_output, work_dir
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
-from vsr.segments import SHORTEST_SECONDS, auto_seconds
+from vsr.segments import segment_seconds
 
 FRAMES_EACH = 4  # of a film shorter than so many frames for each worker, some would be idle for long
 TOLD_AT = (2, 1, 3, 0)  # quarters of the film in which a frame is looked for to try the engine on
@@ -179,14 +179,9 @@ def _cut(draft: Draft, plan: Plan) -> Plan:
         draft.config, draft.generator, info.format, plan.target, sample, len(pts), len(pts) // FRAMES_EACH
     )
     plan = replace(plan, engine=engine, warnings=(*plan.warnings, *notes))
-    seconds = draft.config.segment
-    if seconds is None and (pts[-1] - pts[0]) * info.time_base < 2 * SHORTEST_SECONDS:
-        seconds = 0.0
-    elif seconds is None and sample is None:
-        seconds = float(SHORTEST_SECONDS)
-    elif seconds is None and sample is not None:
-        seconds = auto_seconds(pts, info.time_base, model_fps(sample, plan, draft.generator))
-    return replace(plan, segments=film_segments(plan, index, seconds or 0.0, draft.generator.spec.context))
+    fps = model_fps(sample, plan, draft.generator) if sample is not None and draft.config.segment is None else None
+    seconds = segment_seconds(draft.config.segment, pts, info.time_base, fps)
+    return replace(plan, segments=film_segments(plan, index, seconds, draft.generator.spec.context))
 
 
 def _open(config: UpscaleConfig) -> tuple[str | Pipe, VideoInfo]:

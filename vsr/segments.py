@@ -50,3 +50,12 @@ def auto_seconds(pts: Sequence[int], time_base: Fraction, frames_per_second: flo
     film = float((pts[-1] - pts[0]) * time_base) or 1.0
     rate = len(pts) / film
     return max(float(SHORTEST_SECONDS), AUTO_WALL_SECONDS * frames_per_second / rate)
+
+
+def segment_seconds(wanted: float | None, pts: Sequence[int], time_base: Fraction, frames_per_second: float | None) -> float:
+    """Seconds of film in a segment where so many are wanted (None = as the speed has it, if that is known); 0 = one segment."""
+    if wanted is not None:
+        return wanted
+    if (pts[-1] - pts[0]) * time_base < 2 * SHORTEST_SECONDS:
+        return 0.0
+    return auto_seconds(pts, time_base, frames_per_second) if frames_per_second else float(SHORTEST_SECONDS)

@@ -69,7 +69,7 @@ def frames_of(source: Source, start: float | None = None, duration: float | None
     """Every frame of a film between two times in seconds, or the one of an image. Raises DecodeError."""
     if source.info is None:
         assert source.still is not None
-        yield Shown(_rgb(source.still.batch), None)
+        yield Shown(rgb_of(source.still.batch), None)
         return
     info = source.info
     first, after = trimmed(info, start, duration)
@@ -78,7 +78,7 @@ def frames_of(source: Source, start: float | None = None, duration: float | None
     reader = SequenceReader(info, start=first, stop=after) if numbered else Reader(source.path, info, start=first, stop=after)
     with reader:
         for batch in reader:
-            yield Shown(_rgb(batch), float((batch.pts[0] - info.start_pts) * info.time_base))
+            yield Shown(rgb_of(batch), float((batch.pts[0] - info.start_pts) * info.time_base))
 
 
 def _film_notes(info: VideoInfo) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _depth(bits: int) -> Iterator[str]:
         yield f"its {bits} bits are shown, and compared, as 8"
 
 
-def _rgb(batch: FrameBatch) -> Tensor:
+def rgb_of(batch: FrameBatch) -> Tensor:
     """(1, 3, H, W) uint8: gamma-coded as in the file, rounded half up."""
     planes = tuple(torch.from_numpy(plane.copy()) for plane in batch.planes)  # torch warns about arrays that it may not write to
     return planes_to_rgb(planes, batch.format).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from vsr import __version__
+from vsr.cli.audition import audition
 from vsr.cli.bench import bench
 from vsr.cli.compare import compare
 from vsr.cli.engine_options import engine_options, engine_wishes
@@ -81,6 +82,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(audition)
 cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(models)

@@ -80,8 +80,8 @@ class Reader:
 
     `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame
     from which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where a seek misses it, the film is decoded
-    from the beginning. `deinterlace` makes whole frames of fields: times that come out are then in the ticks of `vsr.fields`
-    (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`. Only frames within `shown`
+    from the beginning; with no `start`, frames come from wherever the seek gets. `deinterlace` makes whole frames of fields: times
+    that come out are then in the ticks of `vsr.fields` (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`. Only frames within `shown`
     (pts, as start and stop) are shown, numbered from `index` on, and counted.
 
     With `hardware` a file's frames come from a device as long as it gives them; then software enters where this Reader entered
@@ -230,7 +230,12 @@ class Reader:
 
     def _entering(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from `enter` on; from the very beginning where a seek does not get there."""
-        if self._enter is None or self._start is None:
+        if self._enter is None:
+            yield from self._decoded()
+            return
+        if self._start is None:
+            with suppress(av.error.FFmpegError, OSError):
+                self._container.seek(self._enter, stream=self._video, backward=True)
             yield from self._decoded()
             return
         first = None
