@@ -80,9 +80,10 @@ class Reader:
 
     `start` and `stop` are pts (inclusive, exclusive); None = from the first frame, to the last. `enter` is the pts of a frame
     from which the decoder may start to reach `start` (see `FrameIndex.entry_before`); where a seek misses it, the film is decoded
-    from the beginning; with no `start`, frames come from wherever the seek gets. `deinterlace` makes whole frames of fields: times
-    that come out are then in the ticks of `vsr.fields` (`start`, `stop` and `enter` stay in the source's), and cycles of `ivtc` begin at the pts `origin`. Only frames within `shown`
-    (pts, as start and stop) are shown, numbered from `index` on, and counted.
+    from the beginning; with no `start`, frames come from wherever the seek gets. `deinterlace` makes whole frames of fields:
+    times that come out are then in the ticks of `vsr.fields` (`start`, `stop` and `enter` stay in the source's), and cycles of
+    `ivtc` begin at the pts `origin`. Only frames within `shown` (pts, as start and stop) are shown, numbered from `index` on, and
+    counted.
 
     With `hardware` a file's frames come from a device as long as it gives them; then software enters where this Reader entered
     and goes on after the last frame that was given.
