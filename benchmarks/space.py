@@ -118,7 +118,17 @@ def light(made: Plane, scene: Scene) -> dict[str, float]:
         "stars_median_percent": float(np.median(size)),
         "stars_worst_percent": float(size.max()),
         "lowest_e": float(made.min()),
+        "grid_e": float(grid_of(made, sky).std()),
     }
+
+
+def grid_of(made: Plane, sky: npt.NDArray[np.bool_]) -> Plane:
+    """The pattern that repeats with every input pixel: the mean over the sky for each of the SCALE x SCALE places in one.
+
+    A ramp through the picture would be the same in all; the consistency map cannot show it, since it vanishes when shrunk.
+    """
+    cells = made.reshape(sky.shape[0], SCALE, sky.shape[1], SCALE)
+    return np.asarray(cells.transpose(0, 2, 1, 3)[sky].mean(0))
 
 
 def nearness(made: Plane, truth: Plane, error: Plane) -> dict[str, float]:
@@ -195,7 +205,10 @@ def draw(folder: Path, scene: Scene, target: Path) -> None:
     y, x = (min(max(at - DETAIL // 2, 0), size - DETAIL) for at, size in zip(scene.stars[0], scene.source.shape, strict=True))
     part = (slice(y, y + DETAIL), slice(x, x + DETAIL))
     side = DETAIL * SCALE
-    above, below = [Cell("input", shown(scene.source[part], side))], [Cell("its standard error", shown(scene.error[part], side))]
+    above, below = (
+        [Cell("input", shown(scene.source[part], side))],
+        [Cell("all of the input", shown(scene.source, scene.source.shape[1]))],
+    )
     for label, name in pictures.items():
         made = np.load(folder / f"{name}.npy").astype(np.float64)
         wrong = (scaled(made, *scene.source.shape) - scene.source) / scene.error
