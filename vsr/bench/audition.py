@@ -156,7 +156,7 @@ class _Page:
         facts = {
             "Whole film": estimate.time,
             "File": estimate.size,
-            "Speed": f"{estimate.fps:.3g} frames a second",
+            "Speed": f"{estimate.speed} frames a second",
             "Runs as": f"{role.job.plan.engine.backend}, {role.job.plan.engine.precision}",
         }
         return Item(role.model, pictures, facts=facts)
