@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,13 @@ def test_a_detail_of_subsampled_planes(four: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.planes[2][0], frame.planes[2][0, 4:16, 8:28])
     target = grown(job.plan.target, frame.format, Detail(16, 8, 40, 24))
     assert (target.width, target.height) == (80, 48)
+
+
+def test_what_is_not_shown_as_a_player_would_is_said(tmp_path: Path) -> None:
+    film = make(replace(FOUR, pts=FOUR.pts[:4], sounds=(), sar=Fraction(16, 11), rotation=90), tmp_path)
+    notes = audition(Wish(UpscaleConfig(str(film), scale=1.0), tmp_path / "page.html", ("animevideo",), moments=1), "").notes
+    assert any("rotation" in note for note in notes)
+    assert any("16/11" in note for note in notes)
 
 
 def test_what_is_refused(four: Path, tmp_path: Path) -> None:
