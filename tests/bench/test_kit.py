@@ -168,7 +168,9 @@ def test_what_is_not_right_is_refused_whole(
     assert read_log(folder / "ratings.jsonl").ratings == []
 
 
-@pytest.mark.parametrize("change", [{"score": 9}, {"key": "0" * 32}, {"repeat": 7}, {"seconds": "x"}, {"time": 3}, {"time": "\ud800"}])
+@pytest.mark.parametrize(
+    "change", [{"score": 9}, {"key": "0" * 32}, {"repeat": 7}, {"seconds": "x"}, {"time": 3}, {"time": "\ud800"}]
+)
 def test_each_rating_is_looked_at(folder: Path, tmp_path: Path, kit: dict[str, Any], change: dict[str, Any]) -> None:
     content = answers(kit)
     content["ratings"][3] |= change
