@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -267,6 +268,13 @@ def test_what_is_refused(four: Path, tmp_path: Path) -> None:
         assert run(four, "--budget", budget, "-o", tmp_path / "b.html").exit_code == 2
     assert isinstance(run(tmp_path / "none.mkv", "-o", tmp_path / "b.html").exception, DecodeError)
     assert isinstance(run(four, "-o", tmp_path / "no" / "b.html").exception, ConfigError)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(four: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(ConfigError, match="no permission"):
+        audition(Wish(UpscaleConfig(str(four)), tmp_path / "closed/page.html", ("nonsense",)), "")
 
 
 def test_an_image_is_no_film(tmp_path: Path) -> None:
