@@ -59,6 +59,13 @@ def test_a_steady_film_does_not_flicker_and_an_unsteady_one_does() -> None:
     assert float(warped_error(*blurred, flow, judged, 16)) < 1, "softness is no flicker"
 
 
+def test_what_stands_still_has_no_motion_and_no_flicker() -> None:
+    still = torch.randint(0, 256, (1, 3, 48, 64), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+    flow = motion(still, still)
+    assert float(flow.abs().max()) == 0
+    assert float(warped_error(still, still, flow, explained(still, still, flow), 2)) < 1e-9
+
+
 def test_what_comes_to_light_is_not_judged() -> None:
     before = texture()
     now = before.clone()

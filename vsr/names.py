@@ -67,7 +67,8 @@ def default_suffix(source: str) -> str:
 
 
 def require_free(path: Path, source: str, overwrite: bool, option: str = "-o") -> None:
-    """Refuses an output that is the input, that exists without --overwrite, or whose folder is not there; `option` names it."""
+    """Refuses an output that is the input, that exists without --overwrite, or whose folder is not there or cannot be written;
+    `option` names it."""
     other = f" with {option}" if option else ""
     try:
         there = path.exists()
@@ -84,6 +85,8 @@ def require_free(path: Path, source: str, overwrite: bool, option: str = "-o") -
             raise ConfigError(f"{path}: exists already; add --overwrite to replace it, or choose another name{other}")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: no permission to write in {path.parent}; choose another place{other}")
 
 
 def parse_scale(value: float) -> float:

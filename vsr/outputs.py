@@ -76,6 +76,4 @@ def choose_output(config: UpscaleConfig, info: VideoInfo, width: int, height: in
     if path.exists():
         journal.sweep()
     require_free(path, config.source, config.overwrite or container == IMAGES or finished)
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{output}: no permission to write in {path.parent}; choose another place with -o")
     return output, container

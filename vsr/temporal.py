@@ -58,7 +58,7 @@ def motion(now: Tensor, before: Tensor) -> Tensor:
     while stack:
         match = _Match(*stack.pop())
         flow = match.searched(2 * F.interpolate(flow, size=match.grid, mode="nearest"), _FINE)
-    flow = (flow + match.fraction(flow)).double()
+    flow = match.sharpened(flow).double()
     height, width = now.shape[-2:]
     return flow.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)[..., :height, :width]
 
@@ -111,15 +111,16 @@ class _Match:
         better = cost < least
         return torch.where(better, tried, best), torch.where(better, cost, least)
 
-    def fraction(self, flow: Tensor) -> Tensor:
-        """Up to half a pixel more in each direction: the lowest point of a parabola through three costs."""
+    def sharpened(self, flow: Tensor) -> Tensor:
+        """Up to half a pixel more in each direction, where that matches better: the lowest point of a parabola through three
+        costs. A frame that stands still has a sharper lowest point, and no motion."""
         here, parts = self.cost(flow), []
         for step in ((1.0, 0.0), (0.0, 1.0)):
             offset = flow.new_tensor(step).view(1, 2, 1, 1)
             after, ahead = self.cost(flow + offset), self.cost(flow - offset)
             bend = (after + ahead - 2 * here).clamp(min=1e-6)
             parts.append(((ahead - after) / (2 * bend)).clamp(-0.5, 0.5))
-        return torch.cat(parts, 1)
+        return self._better(flow + torch.cat(parts, 1), flow, here, 0.0)[0]
 
 
 def _sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:

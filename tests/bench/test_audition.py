@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tests.bench.test_compare import page_data, pixels_of
 from tests.films import Film as Made
 from tests.films import Sound, look, make
 from vsr.bench.audition import Wish, audition, clock
-from vsr.bench.forecast import Rendered, pieces_of, render_pieces
+from vsr.bench.forecast import Estimate, Rendered, pieces_of, render_pieces
 from vsr.bench.scenery import Detail, grown
 from vsr.bench.scout import PLACES, Film, _evenly, _here_and_there, scout
 from vsr.bench.sources import rgb_of
@@ -245,6 +247,13 @@ def test_a_detail_of_subsampled_planes(four: Path, tmp_path: Path) -> None:
     assert (target.width, target.height) == (80, 48)
 
 
+def test_what_is_not_shown_as_a_player_would_is_said(tmp_path: Path) -> None:
+    film = make(replace(FOUR, pts=FOUR.pts[:4], sounds=(), sar=Fraction(16, 11), rotation=90), tmp_path)
+    notes = audition(Wish(UpscaleConfig(str(film), scale=1.0), tmp_path / "page.html", ("animevideo",), moments=1), "").notes
+    assert any("rotation" in note for note in notes)
+    assert any("16/11" in note for note in notes)
+
+
 def test_what_is_refused(four: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     result = run(four, "--model", "nonsense", "-o", page)
@@ -255,8 +264,17 @@ def test_what_is_refused(four: Path, tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError) and "--overwrite" in str(result.exception)
     assert page.read_text() == "mine"
     assert run(four, "--scale", 2, "--height", 99, "-o", tmp_path / "b.html").exit_code == 2
+    for budget in ("nan", "inf", "4"):
+        assert run(four, "--budget", budget, "-o", tmp_path / "b.html").exit_code == 2
     assert isinstance(run(tmp_path / "none.mkv", "-o", tmp_path / "b.html").exception, DecodeError)
     assert isinstance(run(four, "-o", tmp_path / "no" / "b.html").exception, ConfigError)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(four: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(ConfigError, match="no permission"):
+        audition(Wish(UpscaleConfig(str(four)), tmp_path / "closed/page.html", ("nonsense",)), "")
 
 
 def test_an_image_is_no_film(tmp_path: Path) -> None:
@@ -270,3 +288,16 @@ def test_an_image_is_no_film(tmp_path: Path) -> None:
 def test_times_for_people() -> None:
     assert clock(3725.9) == "1:02:05"
     assert clock(0) == "0:00:00"
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 kB"), (65_035, "65 kB"), (1.5e6, "1.5 MB"), (512e6, "512 MB"), (999.6e6, "1.0 GB"), (38e9, "38.0 GB")],
+)
+def test_sizes_for_people(size: float, said: str) -> None:
+    assert Estimate(1.0, 1.0, size, 0).size == said
+
+
+@pytest.mark.parametrize(("fps", "said"), [(0.0312, "0.0312"), (24.5, "24.5"), (999.6, "1,000"), (2876.0, "2,876")])
+def test_speeds_for_people(fps: float, said: str) -> None:
+    assert Estimate(fps, 1.0, 1.0, 0).speed == said

@@ -168,13 +168,21 @@ def test_what_is_not_right_is_refused_whole(
     assert read_log(folder / "ratings.jsonl").ratings == []
 
 
-@pytest.mark.parametrize("change", [{"score": 9}, {"key": "0" * 32}, {"repeat": 7}, {"seconds": "x"}, {"time": 3}])
+@pytest.mark.parametrize(
+    "change", [{"score": 9}, {"key": "0" * 32}, {"repeat": 7}, {"seconds": "x"}, {"time": 3}, {"time": "\ud800"}]
+)
 def test_each_rating_is_looked_at(folder: Path, tmp_path: Path, kit: dict[str, Any], change: dict[str, Any]) -> None:
     content = answers(kit)
     content["ratings"][3] |= change
     (tmp_path / "bad.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ConfigError, match="not right"):
         ratings_of(open_study(folder), tmp_path / "bad.json")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no endless file here")
+def test_a_file_without_an_end_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="too large"):
+        ratings_of(open_study(folder), Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +172,21 @@ def test_equal_pictures_are_null_in_json(tmp_path: Path) -> None:
     assert facts["models"]["bicubic"]["mean"]["psnr_y"] is None
 
 
+def test_one_black_frame_does_not_hide_the_others(clip: Path) -> None:
+    before = bench_quality(config(clip)).models["bicubic"].mean["psnr_y"]
+    Image.new("RGB", (64, 48)).save(clip / "004.png")
+    report = bench_quality(config(clip))
+    assert report.models["bicubic"].images["004"]["psnr_y"] == math.inf
+    assert report.models["bicubic"].mean["psnr_y"] == before
+    assert "bicubic: PSNR of 1 in 5 is infinite (nothing differs): not in the mean" in report.warnings
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_need_not_be_text(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / os.fsdecode(b"\xff.png"), 0)
+    assert len(bench_quality(config(tmp_path / "photos")).models["bicubic"].images) == 1
+
+
 def test_a_detail_must_lie_inside(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lies outside one, which has 64x48"):
         write_strip(config(photos), Detail((50, 0, 32, 32), tmp_path / "s.png", "one"))
@@ -176,6 +194,18 @@ def test_a_detail_must_lie_inside(photos: Path, tmp_path: Path) -> None:
         write_strip(config(photos), Detail((0, 0, 8, 8), tmp_path / "s.png", "three"))
     with pytest.raises(ConfigError, match="no image by its name"):
         write_strip(config(photos), Detail((0, 0, 8, 8), tmp_path / "s.txt"))
+
+
+@pytest.mark.parametrize("wish", [["--crop", "50,0,32,32"], ["--crop", "0,0,8,8", "--image", "three"], ["--crop", "0,0,8,8"]])
+def test_a_strip_that_cannot_be_written_is_refused_before_the_work(photos: Path, tmp_path: Path, wish: list[str]) -> None:
+    strip = tmp_path / "strip.png"
+    if len(wish) == 2 and wish[1] == "0,0,8,8":
+        strip.write_text("mine")
+    arguments = ["bench", "quality", "--dataset", str(photos), "--model", "bicubic", "--scale", "2", "--image", "one", *wish]
+    done = CliRunner().invoke(cli, [*arguments, "-o", str(strip)])
+    assert isinstance(done.exception, ConfigError)
+    assert done.output == ""
+    assert not strip.exists() or strip.read_text() == "mine"
 
 
 def test_every_metric_says_what_it_is() -> None:

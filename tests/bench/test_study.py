@@ -50,6 +50,7 @@ def test_endings_and_gt_and_hidden_folders(tmp_path: Path) -> None:
         (lambda f: (f / "LR/comic.png").rename(f / "comic"), "LR: lacks comic"),
         (lambda f: shutil.copy(f / "LR/comic.png", f / "srgan/comic.png"), "is 6x4, the original 24x16"),
         (lambda f: shutil.copy(f / "HR/comic.png", f / "HR/comic.jpg"), "comic.jpg and comic.png"),
+        (lambda f: (f / "HR/comic.png").rename(f / "HR/co\nmic.png"), "cannot be printed"),
         (lambda f: shutil.rmtree(f), "cannot be read as a folder"),
     ],
 )

@@ -20,7 +20,7 @@ from vsr.bench.moments import Moment, choose_moments
 from vsr.bench.report import Item, Origin, write_report
 from vsr.bench.scenery import Detail, choose_details, enlarged
 from vsr.bench.scout import Film, scout
-from vsr.bench.sources import rgb_of
+from vsr.bench.sources import film_notes, rgb_of
 from vsr.config import UpscaleConfig
 from vsr.errors import ConfigError
 from vsr.measure import telling
@@ -156,7 +156,7 @@ class _Page:
         facts = {
             "Whole film": estimate.time,
             "File": estimate.size,
-            "Speed": f"{estimate.fps:.3g} frames a second",
+            "Speed": f"{estimate.speed} frames a second",
             "Runs as": f"{role.job.plan.engine.backend}, {role.job.plan.engine.precision}",
         }
         return Item(role.model, pictures, facts=facts)
@@ -171,6 +171,7 @@ class _Page:
             detail = f"{details[0].width}x{details[0].height}"
             yield f"Shown is the busiest {detail} of the source's {whole.width}x{whole.height} pixels."
         yield "The pictures are what the encoder gets: it loses a little more."
+        yield from (f"{Path(self._film.source).name}: {note}." for note in film_notes(plan.info))
         for role in roles:
             estimate = self.estimates[role.model]
             if role.model not in self._pictures:

@@ -19,7 +19,9 @@ def key_of(settings: str, pairs: Iterable[Pair]) -> str:
     """A checksum of the settings and of every pixel."""
     digest = hashlib.sha256(settings.encode())
     for pair in pairs:
-        digest.update(f"{pair.name} {pair.hr.format} {pair.lr.format}".encode())
+        digest.update(
+            f"{pair.name} {pair.hr.format} {pair.lr.format}".encode(errors="surrogateescape")
+        )  # names of files need not be text
         for plane in (*pair.hr.planes, *pair.lr.planes):
             digest.update(plane.tobytes())
     return digest.hexdigest()

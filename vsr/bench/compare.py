@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -69,8 +68,6 @@ def compare(wish: Wish, command: str, on_frame: OnFrame | None = None) -> Compar
     tell = on_frame or (lambda stage, done, total: None)
     for path in wish.paths:
         require_free(wish.output, path, wish.overwrite)
-    if not os.access(wish.output.parent, os.W_OK):
-        raise ConfigError(f"{wish.output}: no permission to write in {wish.output.parent}; choose another place with -o")
     sources = [open_source(path) for path in wish.paths]
     labels = _labels(wish)
     check_alike(sources)

@@ -120,7 +120,14 @@ class Estimate:
     @property
     def size(self) -> str:
         """The file as people say it."""
-        return f"{self.file_bytes / 1e9:.1f} GB" if self.file_bytes >= 1e9 else f"{self.file_bytes / 1e6:.2g} MB"
+        if self.file_bytes < 1e6:
+            return f"{self.file_bytes / 1e3:.0f} kB"
+        return f"{self.file_bytes / 1e9:.1f} GB" if self.file_bytes >= 999.5e6 else f"{self.file_bytes / 1e6:.3g} MB"
+
+    @property
+    def speed(self) -> str:
+        """Frames a second as people say them."""
+        return f"{self.fps:.3g}" if self.fps < 999.5 else f"{self.fps:,.0f}"
 
 
 class Forecaster:

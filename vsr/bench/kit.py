@@ -107,9 +107,11 @@ def merge(study: Study, log: Path, returned: Sequence[Path]) -> tuple[int, int]:
 def ratings_of(study: Study, path: Path) -> list[Rating]:
     """The ratings in a file that came back. Raises ConfigError, naming what is wrong with it."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)  # whatever size it says to have
+        if len(data) > MAX_FILE_BYTES:
             raise ValueError("it is too large")
-        content = json.loads(path.read_bytes())
+        content = json.loads(data)
         if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
             raise ValueError("it is another kind of file")
         rater, seed, ratings = content.get("rater"), content.get("seed"), content.get("ratings")

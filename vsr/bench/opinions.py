@@ -140,6 +140,8 @@ def rating_from(content: Mapping[str, Any]) -> Rating:
         value = content.get(item.name)
         if isinstance(value, bool) or not isinstance(value, kinds[str(item.type)]):
             raise ValueError(f"{item.name} is {value!r}")
+        if isinstance(value, str):
+            value.encode()  # raises for half of a surrogate pair, which JSON may hold and the log may not
         values[item.name] = value
     rating = Rating(**values)
     if rating.score not in SCORES or rating.repeat not in (0, 1) or rating.place < 0 or not 0 <= rating.seconds < math.inf:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from math import isinf
 from pathlib import Path
 from statistics import fmean
 from time import monotonic
@@ -106,7 +107,7 @@ def bench_quality(config: QualityConfig, on_progress: OnProgress | None = None) 
                 if on_progress:
                     on_progress(Progress(model, number * count + done, len(config.models) * count, report.seconds))
         report.models[model] = run.figures
-        report.warnings += run.enlarger.notes
+        report.warnings += [*run.enlarger.notes, *run.infinite(model)]
     return report
 
 
@@ -198,11 +199,19 @@ class _Run:
         figures.images |= {f"{self._prefix(group)}{name}": values for name, values in found.items()}
         figures.mean = mean_of(figures.groups, self._wanted)
 
+    def infinite(self, model: str) -> Iterator[str]:
+        """What to say of figures that the means leave out."""
+        for name in self._config.metrics:
+            key = key_of(name, self._config.protocol)
+            values = [each[key] for each in self.figures.images.values() if key in each]
+            if count := sum(map(isinf, values)):
+                yield f"{model}: {METRICS[name].title} of {count} in {len(values)} is infinite (nothing differs): not in the mean"
+
 
 def mean_of(figures: cache.Figures, keys: list[str]) -> dict[str, float]:
-    """The mean of each figure over those that have it."""
+    """The mean of each figure over those that have it; one black frame, whose PSNR is infinite, must not hide all others."""
     columns = {key: [values[key] for values in figures.values() if key in values] for key in keys}
-    return {key: fmean(values) for key, values in columns.items() if values}
+    return {key: fmean([value for value in values if not isinf(value)] or values) for key, values in columns.items() if values}
 
 
 def keep_picture(path: Path, made: FrameBatch) -> None:

@@ -62,7 +62,7 @@ def open_source(path: str) -> Source:
     if Path(path).is_dir():
         raise MediaError(f"{path}: is a folder; name an image, a film, or a pattern in it (frames_%05d.png)")
     info = probe(path)
-    return Source(path, info.format.width, info.format.height, info=info, notes=tuple(_film_notes(info)))
+    return Source(path, info.format.width, info.format.height, info=info, notes=tuple(film_notes(info)))
 
 
 def frames_of(source: Source, start: float | None = None, duration: float | None = None) -> Generator[Shown]:
@@ -81,7 +81,8 @@ def frames_of(source: Source, start: float | None = None, duration: float | None
             yield Shown(rgb_of(batch), float((batch.pts[0] - info.start_pts) * info.time_base))
 
 
-def _film_notes(info: VideoInfo) -> Iterator[str]:
+def film_notes(info: VideoInfo) -> Iterator[str]:
+    """What of a film's frames a page does not show as a player would."""
     color = info.format.color
     if color.transfer in HDR_TRANSFERS:
         yield "it is HDR, shown without tone mapping: flat, and in the wrong colours"

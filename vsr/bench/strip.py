@@ -29,15 +29,13 @@ class Detail:
     image: str | None = None
 
 
-def check_detail(detail: Detail) -> None:
-    """Raises ConfigError for a name that is no image's."""
+def check_detail(config: QualityConfig, detail: Detail) -> tuple[Group, int, Pair]:
+    """The picture, and where in its group it is.
+
+    Raises ConfigError for an output that is no image's name, and for a picture or a detail that is not there.
+    """
     if not is_image(str(detail.output)):
         raise ConfigError(f"{detail.output}: is no image by its name; use one of {', '.join(sorted(IMAGE_SUFFIXES))}")
-
-
-def write_strip(config: QualityConfig, detail: Detail) -> tuple[str, ...]:
-    """Writes it; returns what the format could not hold. Raises ConfigError for a picture or a detail that is not there."""
-    check_detail(detail)
     dataset = find_dataset(config.dataset, config.scale, config.degrade, config.frames)
     group, number = _place(dataset, detail.image)
     pair = next(islice(group.pairs(), number, None))
@@ -45,6 +43,12 @@ def write_strip(config: QualityConfig, detail: Detail) -> tuple[str, ...]:
     size = (pair.hr.format.width, pair.hr.format.height)
     if width < 1 or height < 1 or x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
         raise ConfigError(f"--crop {x},{y},{width},{height}: lies outside {pair.name}, which has {size[0]}x{size[1]} pixels")
+    return group, number, pair
+
+
+def write_strip(config: QualityConfig, detail: Detail) -> tuple[str, ...]:
+    """Writes it; returns what the format could not hold. Raises what `check_detail` raises."""
+    group, number, pair = check_detail(config, detail)
     panels = [Panel(pair.hr, ("HR", pair.name))]
     for model in dict.fromkeys((BICUBIC, *config.models)):
         made = _made(Enlarger(replace(config.engine, model=model), config.scale), group, number, pair)

@@ -103,6 +103,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
     """The images of a folder by their names without ending."""
     images: dict[str, Path] = {}
     for path in list_images(folder)[0]:
+        if not f"{folder.name}/{path.name}".isprintable():  # bytes that are no text, line breaks: the log could not hold them
+            raise ConfigError(f"{str(path)!r}: the name cannot be printed; choose another for it")
         if path.stem in images:
             raise ConfigError(f"{folder}: holds {images[path.stem].name} and {path.name}; keep one of them")
         images[path.stem] = path

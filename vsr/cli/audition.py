@@ -13,7 +13,7 @@ import click
 
 from vsr.cli.console import Console, progress_shown, reported, write_json
 from vsr.cli.engine_options import engine_options, engine_wishes
-from vsr.cli.types import Segment, Size, Time
+from vsr.cli.types import Segment, Size, Time, Within
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import UsageError
 from vsr.names import STDIO, parse_scale
@@ -31,9 +31,7 @@ DEFAULT_MB = 64
 @click.option("--size", type=Size(), help="Exact size, as in 3840x2160.")
 @click.option("--height", type=click.IntRange(1, 65536), help="Height; the width follows.")
 @click.option("--moments", type=click.IntRange(1, 48), default=6, show_default=True, help="How many are looked at.")
-@click.option(
-    "--budget", type=click.FloatRange(5), default=300, show_default=True, metavar="SECONDS", help="What it may take, about."
-)
+@click.option("--budget", type=Within(5, 1e6), default=300, show_default=True, metavar="SECONDS", help="What it may take, about.")
 @engine_options
 @click.option("--faithful", type=click.IntRange(0, 100), default=0, metavar="N", help="As in `vsr upscale`.  [default: 0]")
 @click.option(
@@ -96,7 +94,7 @@ def run_audition(options: dict[str, Any]) -> None:
     console.say(f"{'':<24}{'whole film':>12}{'file':>10}{'frames/s':>10}")
     for model, it in result.estimates.items():
         rough = "" if it.measured else "  (rough)"
-        console.say(f"{model:<24}{it.time:>12}{it.size:>10}{it.fps:>10.3g}{rough}")
+        console.say(f"{model:<24}{it.time:>12}{it.size:>10}{it.speed:>10}{rough}")
     for note in result.notes:
         console.say(note)
     console.say(f"{result.output}: {len(result.estimates) - len(result.left_out)} models, {result.page_bytes / 1e6:.1f} MB")

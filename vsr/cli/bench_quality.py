@@ -19,6 +19,7 @@ from vsr.names import STDIO, require_free
 
 if TYPE_CHECKING:
     from vsr.bench.quality import QualityConfig, QualityReport
+    from vsr.bench.strip import Detail
 
 
 class Crop(click.ParamType[tuple[int, int, int, int]]):
@@ -66,7 +67,7 @@ class Crop(click.ParamType[tuple[int, int, int, int]]):
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the pictures, to look at side by side."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page or strip.")
 @click.option("--no-cache", is_flag=True, help="Measure again what was measured before.")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON, with every picture; - is standard output.")
 @click.option("--progress", type=click.Choice(["auto", "bar", "json", "none"]), default="auto", show_default=True)
@@ -88,6 +89,7 @@ def run_quality(options: dict[str, Any]) -> None:
     """The table, the strip, and the report."""
     from vsr.bench.quality import QualityConfig, bench_quality
     from vsr.bench.scores import parse_metrics
+    from vsr.bench.strip import Detail, check_detail
 
     target, page = options["json_file"], options["html"]
     require_writable(target)
@@ -101,12 +103,17 @@ def run_quality(options: dict[str, Any]) -> None:
         cache=not options["no_cache"],
         **{name: options[name] for name in ("scale", "channel", "border", "rounded", "degrade", "frames", "keep")},
     )
+    detail = None
+    if options["crop"] is not None:  # what cannot be shown is known before the work
+        require_free(options["output"], "", options["overwrite"])
+        detail = Detail(options["crop"], options["output"], options["image"])
+        check_detail(config, detail)
     console = Console(quiet=target == STDIO)
     with progress_shown(options["progress"], console) as on_progress:
         report = bench_quality(config, on_progress)
     show(report, config, console, verbose=options["verbose"])
-    if options["crop"] is not None:
-        strip(config, options, console)
+    if detail is not None:
+        strip(config, detail, console)
     if page is not None:
         gallery(config, report, page, console)
     write_json(target, "bench quality", "ok", report.warnings, **contents(report))
@@ -136,11 +143,10 @@ def show(report: QualityReport, config: QualityConfig, console: Console, *, verb
         console.warn(warning)
 
 
-def strip(config: QualityConfig, options: dict[str, Any], console: Console) -> None:
+def strip(config: QualityConfig, detail: Detail, console: Console) -> None:
     """Writes the strip and says so."""
-    from vsr.bench.strip import Detail, write_strip
+    from vsr.bench.strip import write_strip
 
-    detail = Detail(options["crop"], options["output"], options["image"])
     for note in write_strip(config, detail):
         console.warn(f"{detail.output}: {note}")
     console.say(f"{detail.output}: written")

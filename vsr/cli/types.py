@@ -26,17 +26,21 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(width), int(height)
 
 
-class Share(click.FloatRange):
-    """From 0 to 1."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1)
+class Within(click.FloatRange):
+    """From one number to another."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if number != number:  # NaN is on neither side of a bound
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
+
+
+class Share(Within):
+    """From 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
 
 
 class Time(click.ParamType[float]):
