@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from vsr.errors import ConfigError, EncodeError
 from vsr.frames import FrameBatch
 from vsr.journal import fsync
+from vsr.media.aspect import is_lacking, make_room, write_aspect
 from vsr.media.codecs import ISO_MUXERS
 from vsr.media.encode import SEGMENT_CLOCK, Y4M, add_encoder, live_packets, rate_hint
 from vsr.media.framefiles import IMAGES
@@ -55,7 +56,12 @@ def join(plan: Plan, source: str | Pipe, segments: Sequence[SegmentFile], target
             )
             joiner = Joiner(plan, source, others, out, lowest_zero(plan, source, zero_of(plan, pts[0])), spool)
             joiner.open(lambda: out.add_stream_from_template(template, opaque=True))
+            lacking = is_lacking(plan.container, plan.encoding.codec, plan.info.sar)
+            if lacking:
+                make_room(joiner.film)
             joiner.write(_segment_packets(plan, segments, pts, joiner.zero))
+        if lacking:
+            write_aspect(target, plan.info.sar, plan.target.width, plan.target.height)
         fsync(target)
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         raise EncodeError(f"{plan.output}: cannot be written: {reason(exc)}") from exc
