@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from vsr.cli.model_commands import run_models_pull
 from vsr.errors import ConfigError, WeightsError
 from vsr.train import vgg
 from vsr.train.losses import l1, mse
@@ -31,7 +32,7 @@ def state() -> State:
 
 @pytest.fixture(scope="module")
 def weights(state: State) -> VggWeights:
-    return VggWeights(state, {}, "random")
+    return VggWeights(state, {})
 
 
 def pictures(count: int = 1, side: int = 33) -> Tensor:
@@ -182,7 +183,9 @@ def test_other_networks_and_damage(tmp_path: Path, state: State) -> None:
         read_weights(path)
 
 
-def test_where_weights_are_looked_for(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_weights_are_looked_for(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("VSR_VGG19", raising=False)
@@ -197,6 +200,8 @@ def test_where_weights_are_looked_for(tmp_path: Path, state: State, monkeypatch:
     kept.parent.mkdir(parents=True)
     save_file(state, kept)
     assert vgg.find_weights() == kept == vgg.fetch_weights()
+    run_models_pull("vgg19", None)
+    assert capsys.readouterr().out == f"vgg19: 80.1 MB in {kept}\n"
     monkeypatch.setenv("VSR_VGG19", str(tmp_path / "none.pth"))
     with pytest.raises(WeightsError, match=r"none\.pth: no such checkpoint"):
         load_vgg19(["conv1_2"])

@@ -59,6 +59,7 @@ def work(rank: int, folder: str) -> None:
         torch.save(outcome, Path(folder) / f"{rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_times_b_is_one_times_2b(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=work, args=(rank, str(tmp_path))) for rank in range(WORLD)]

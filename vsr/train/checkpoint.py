@@ -138,7 +138,7 @@ def export(
     notes: Mapping[str, str],
     parents: tuple[str, ...] = (),
 ) -> Stored:
-    """Write weights as `--model PATH` takes them: safetensors that say how to build their network, float32, whole or not at all.
+    """Write weights as `--model PATH` takes them: safetensors that say how to build their network, whole or not at all.
 
     `options`: what the network is built with; `notes`: what is told of the training (recipe, data, steps, metrics); `parents`:
     digests of the weights that it began from, and of theirs (`Stored.sha256`, `Origin.parents`), for `vsr models blend`.

@@ -37,7 +37,7 @@ ALIASES: Mapping[str, str] = MappingProxyType({"vgg22": "relu2_2", "vgg54": "rel
 # absolute differences (of their root mean squares after activations) between 128x128 crops of 40 photographs and srresnet's and
 # srgan's x4 of them; these two ratios are within 15 % of one another. Logs of ESRGAN's training with torchvision's VGG19 (BasicSR
 # issue 144, MMagic issue 82) have 16 to 26 times the pixels' L1 at conv5_4, of generators that are trained for it; VGG16 has 32
-# to 57 times with srgan's pictures. So the factors are good to about 2 times, and on the high side.
+# to 58 times with srgan's pictures. So the factors are good to about 2 times, and on the high side.
 NORMALISED_SCALE: Mapping[str, float] = MappingProxyType(
     {"conv1_2": 1.25, "conv2_2": 1.9, "conv3_4": 6.8, "conv4_4": 0.75, "conv5_4": 0.21, "relu2_2": 1.3, "relu5_4": 0.20}
 )
@@ -49,7 +49,6 @@ class VggWeights:
 
     state: Mapping[str, Tensor]
     entry: Mapping[str, Tensor]
-    source: str
 
     @property
     def normalised(self) -> bool:
@@ -200,7 +199,7 @@ def read_weights(path: Path) -> VggWeights:
             f"{path}: holds no VGG19 (its sixteen convolutions are looked for); give torchvision's or {NORMALISED}'s"
         )
     files.check_numbers(path, {**state, **{f"entry.{name}": tensor for name, tensor in entry.items()}})
-    return VggWeights(state, entry, path.name)
+    return VggWeights(state, entry)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
