@@ -98,10 +98,10 @@ def test_each_library_has_one_owner(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_cuda_streams_belong_to_lanes_and_processes_to_the_loop(path: Path) -> None:
+def test_cuda_streams_belong_to_lanes_and_processes_to_ranks(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "cuda.Stream(" not in text or module_of(path) == "engine/lanes"
-    assert "torch.distributed" not in text or module_of(path) == "train/loop"
+    assert "torch.distributed" not in text or module_of(path) == "train/ranks"
 
 
 def test_layer_zero_and_the_command_line_know_no_torch() -> None:
