@@ -56,6 +56,11 @@ def test_qualities_that_a_codec_does_not_have(codec: str, quality: int) -> None:
         list(recompress(frames(1), codec, quality))
 
 
+def test_frames_too_narrow_for_x265_are_refused_before_it_writes_beyond_its_memory() -> None:
+    with pytest.raises(EncodeError, match="hevc: frames of 48 pixels a line, and it takes 64 or more"):
+        list(recompress(frames(1, FrameFormat(48, 96, FORMAT.layout)), "hevc", 20))
+
+
 def test_a_codec_that_is_none() -> None:
     with pytest.raises(EncodeError, match="vc1: frames go through mpeg2, mpeg4, h264, hevc, vp9 only"):
         list(recompress(frames(1), "vc1", 20))
