@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,31 @@ def mean_over_ranks(values: Tensor) -> Tensor:
         return mean
     averaged: Tensor = _Average.apply(mean)
     return averaged
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients: one message for all. Alone, nothing happens.
+
+    Processes must agree on which parameters have one. Networks of 16 to 67 MB take a millisecond between GPUs of one machine, so
+    nothing is gained by sending parts while others are computed, as DistributedDataParallel does.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = _averaged(torch.cat([gradient.flatten() for gradient in gradients]))
+    at = 0
+    for gradient in gradients:
+        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
+        at += gradient.numel()
+
+
+def averaged(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalars by name as their means over all processes."""
+    together = torch.stack([value.detach().float() for value in values.values()])
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        together = _averaged(together)
+    return dict(zip(values, together.tolist(), strict=True))
 
 
 class _Average(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""What a network in training is worth: run as it will be shipped, through the engine, on 8-bit pictures, by the papers' protocol."""
+"""What a network in training is worth: run as it will be shipped, by the engine, on 8-bit pictures, by the papers' protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Judges = Callable[[int], Iterator[Judged]]  # the pictures for a scale, read ane
 
 @dataclass(frozen=True)
 class Figures:
-    """Means over the pictures, by the papers' protocol (luma of BT.601, a border of `scale` left out), and each picture's PSNR."""
+    """Means over the pictures (luma of BT.601, a border of `scale` left out), and each picture's PSNR."""
 
     psnr_y: float
     ssim_y: float
@@ -83,5 +83,3 @@ def _means(values: dict[str, tuple[float, float]]) -> Figures:
     count = max(1, len(values))
     first, second = (sum(each[i] for each in values.values()) / count for i in (0, 1))
     return Figures(first, second, {name: each[0] for name, each in values.items()})
-
-
