@@ -127,15 +127,20 @@ def _dump(value: Any, at: str, plain: list[str], tables: list[str]) -> None:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _text(key)
 
 
 def _literal(value: Any) -> str:
     if isinstance(value, str):
-        return json.dumps(value).replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_literal, value))}]"
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _text(value: str) -> str:
+    """JSON's escapes are TOML's, but for one."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _dataclass(kind: Any, table: Mapping[str, Any], where: str, at: str) -> Any:
@@ -174,7 +179,7 @@ def _typed(kind: Any, value: Any, where: str, at: str) -> Any:
         return (_typed(arguments[0], value, where, at),)  # one is as good as a list of one
     elif origin is dict and isinstance(value, dict):
         return {key: _typed(arguments[1], each, where, f"{at}.{key}") for key, each in value.items()}
-    elif _fits(kind, value):
+    elif origin is None and not is_dataclass(kind) and _fits(kind, value):
         return float(value) if kind is float else value
     raise ConfigError(f"{where}: {at} = {_shown(value)}: must be {_named(kind)}")
 
