@@ -143,7 +143,7 @@ def cutting(tmp_path: Path) -> Clip:
 
 
 def test_shots(cutting: Clip) -> None:
-    assert cutting.shots() == (range(0, 6), range(6, 7), range(7, 15))
+    assert cutting.shots() == (range(6), range(6, 7), range(7, 15))
 
 
 def test_cuts_in_a_window(cutting: Clip) -> None:

@@ -36,7 +36,9 @@ def through_graph(rgb: Tensor, graph: str, width: int, height: int) -> Tensor:
     frames = rgb.permute(0, 2, 3, 1).contiguous().numpy()
     raw = {"format": "rawvideo", "pix_fmt": "rgb24"}
     taken = ffmpeg.input("pipe:", s=f"{rgb.shape[-1]}x{rgb.shape[-2]}", r=25, **raw)
-    made = taken.output("pipe:", vf=graph, fps_mode="passthrough", threads=1, **raw).global_args("-bitexact", "-nostdin", "-loglevel", "error")
+    made = taken.output("pipe:", vf=graph, fps_mode="passthrough", threads=1, **raw).global_args(
+        "-bitexact", "-nostdin", "-loglevel", "error"
+    )
     try:
         out, _ = ffmpeg.run(made, cmd=program, input=frames.tobytes(), capture_stdout=True, capture_stderr=True)
     except ffmpeg.Error as exc:

@@ -70,7 +70,9 @@ def recompress(batches: Iterable[FrameBatch], codec: str, quality: int, preset: 
     try:
         for batch in batches:
             if batch.format.width < facts.least_width:
-                raise EncodeError(f"{codec}: frames of {batch.format.width} pixels a line, and it takes {facts.least_width} or more")
+                raise EncodeError(
+                    f"{codec}: frames of {batch.format.width} pixels a line, and it takes {facts.least_width} or more"
+                )
             for i in range(len(batch)):
                 frame = make_frame(batch.format, [plane[i] for plane in batch.planes])
                 frame.pts, frame.time_base = len(waiting), Fraction(1, 25)
