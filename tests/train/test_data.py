@@ -198,6 +198,16 @@ def test_the_thread_gives_what_the_loop_gives(folder: Path, film: Path) -> None:
         assert same(next(endless), plain[0])
 
 
+def test_threads_share_the_index_of_a_film_and_the_memory_of_pictures(folder: Path, film: Path) -> None:
+    data = crops(folder, film, batch_size=6)
+    data.batch(0, 0)
+    fork = data.fork()
+    for item in data.items:
+        here, there = (each.footage.pair(item, 2, 16, 1) for each in (data, fork))
+        assert here and there and here[0].source is there[0].source and here[0] is not there[0]
+    assert fork.footage.stills is data.footage.stills
+
+
 def test_errors_of_the_thread_arrive(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(DecodeError, match="none of 1 files can be used"), loaded(crops(tmp_path), 0) as batches:
