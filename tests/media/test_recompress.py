@@ -56,9 +56,10 @@ def test_qualities_that_a_codec_does_not_have(codec: str, quality: int) -> None:
         list(recompress(frames(1), codec, quality))
 
 
-def test_frames_too_narrow_for_x265_are_refused_before_it_writes_beyond_its_memory() -> None:
-    with pytest.raises(EncodeError, match="hevc: frames of 48 pixels a line, and it takes 64 or more"):
-        list(recompress(frames(1, FrameFormat(48, 96, FORMAT.layout)), "hevc", 20))
+@pytest.mark.parametrize("size", [(48, 96), (64, 14)])
+def test_frames_too_small_for_x265_are_refused_before_it_writes_beyond_its_memory(size: tuple[int, int]) -> None:
+    with pytest.raises(EncodeError, match=f"hevc: frames of {size[0]}x{size[1]}, and it takes 64x16 or more"):
+        list(recompress(frames(1, FrameFormat(*size, FORMAT.layout)), "hevc", 20))
 
 
 def test_a_codec_that_is_none() -> None:

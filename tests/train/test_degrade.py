@@ -28,7 +28,9 @@ def made(text: str, hr: Tensor, scale: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize(("scale", "frames", "size"), [(4, 1, (20, 33)), (3, 3, (17, 16)), (2, 5, (24, 18)), (1, 1, (32, 32))])
+@pytest.mark.parametrize(
+    ("scale", "frames", "size"), [(4, 1, (20, 33)), (3, 3, (17, 16)), (2, 5, (24, 18)), (1, 1, (32, 32)), (2, 2, (1, 5))]
+)
 def test_shapes_and_levels(text: str, scale: int, frames: int, size: tuple[int, int]) -> None:
     hr = moving(frames, size[0] * scale, size[1] * scale)
     before = hr.clone()

@@ -27,8 +27,12 @@ ReaderName = Literal["av", "decord"]
 
 
 class Frames(Protocol):
-    """Where a clip's frames come from. `read` gives frames `first` to `last`, and before them those that lie on the way."""
+    """Where a clip's frames come from. `read` gives frames `first` to `last`, and before them those that lie on the way.
 
+    `shareable`: several threads may read at once, for nothing is held open.
+    """
+
+    shareable: bool
     count: int
     width: int
     height: int
@@ -116,6 +120,8 @@ class Clip:
 
 class _Pictures:
     """Image files as frames, all of one size."""
+
+    shareable = True
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)

@@ -43,6 +43,8 @@ def by_decord(film: Film) -> DecordFrames | None:
 class DecordFrames:
     """Frames through decord, as RGB."""
 
+    shareable = False
+
     def __init__(self, film: Film) -> None:
         self.path, self.count, self.width, self.height = film.path, film.count, film.width, film.height
         self._format = FrameFormat(film.width, film.height, PixelLayout("rgb"), SRGB)

@@ -32,6 +32,8 @@ class Film:
     Raises DecodeError for a film that cannot be read, is HDR or interlaced.
     """
 
+    shareable = True
+
     def __init__(self, path: str) -> None:
         info = probe(path)
         if info.hdr:

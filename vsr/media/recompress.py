@@ -29,26 +29,26 @@ class _Codec:
     best: int = 0
     worst: int = 51
     fixed: tuple[tuple[str, str], ...] = ()
-    least_width: int = 2
+    least: tuple[int, int] = (2, 2)  # width and height
 
 
 # x265 4.2 writes beyond its memory where a frame is 48 pixels wide or less (checked allocations: 16, 32 and 48 abort at any
-# height, 50 to 200 do not); the process dies some time later.
-_X265_WIDTH = 64
+# height, 50 to 200 do not); the process dies some time later. Frames of less than 16 lines it refuses.
+_X265_LEAST = (64, 16)
 _BY_QUANTISER = ("qmin", "qmax")  # one quantiser for every picture; `global_quality` is not heard without a flag on each frame
 _CODECS = {
     "mpeg2": _Codec("mpeg2video", "mpeg2video", _BY_QUANTISER, 1, 31, (("bf", "2"),)),
     "mpeg4": _Codec("mpeg4", "mpeg4", _BY_QUANTISER, 1, 31, (("bf", "2"),)),
     "h264": _Codec("libx264", "h264"),
-    "hevc": _Codec("libx265", "hevc", fixed=(("x265-params", "log-level=none"),), least_width=_X265_WIDTH),
+    "hevc": _Codec("libx265", "hevc", fixed=(("x265-params", "log-level=none"),), least=_X265_LEAST),
     "vp9": _Codec("libvpx-vp9", "vp9", worst=63, fixed=(("b", "0"), ("deadline", "good"), ("cpu-used", "5"))),
 }
 CODECS = tuple(_CODECS)
 
 
-def least_width(codec: str) -> int:
-    """The narrowest frames in pixels that a codec of `CODECS` takes."""
-    return _CODECS[codec].least_width
+def least_size(codec: str) -> tuple[int, int]:
+    """Width and height of the smallest frames that a codec of `CODECS` takes."""
+    return _CODECS[codec].least
 
 
 def recompress(batches: Iterable[FrameBatch], codec: str, quality: int, preset: str = "") -> Iterator[FrameBatch]:
@@ -69,10 +69,9 @@ def recompress(batches: Iterable[FrameBatch], codec: str, quality: int, preset: 
     waiting: list[FrameBatch] = []
     try:
         for batch in batches:
-            if batch.format.width < facts.least_width:
-                raise EncodeError(
-                    f"{codec}: frames of {batch.format.width} pixels a line, and it takes {facts.least_width} or more"
-                )
+            width, height = batch.format.width, batch.format.height
+            if width < facts.least[0] or height < facts.least[1]:
+                raise EncodeError(f"{codec}: frames of {width}x{height}, and it takes {facts.least[0]}x{facts.least[1]} or more")
             for i in range(len(batch)):
                 frame = make_frame(batch.format, [plane[i] for plane in batch.planes])
                 frame.pts, frame.time_base = len(waiting), Fraction(1, 25)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vsr.errors import ConfigError, MediaError
-from vsr.media.clips import Clip, ReaderName, open_clip
+from vsr.media.clips import Clip, Frames, ReaderName, open_clip
 from vsr.media.framecache import FrameCache
 from vsr.media.images import is_image
 from vsr.media.imagesize import image_size
@@ -112,6 +112,7 @@ class Footage:
     films_bytes: int = FILMS_BYTES
     unusable: dict[Item, str] = field(default_factory=dict)
     damaged: dict[Item, str] = field(default_factory=dict)
+    sources: dict[str, Frames] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._films = FrameCache(self.films_bytes)
@@ -120,7 +121,7 @@ class Footage:
 
     def fork(self) -> Footage:
         """For another thread."""
-        return Footage(self.reader, self.stills, self.films_bytes, self.unusable, self.damaged)
+        return Footage(self.reader, self.stills, self.films_bytes, self.unusable, self.damaged, self.sources)
 
     def pair(self, item: Item, scale: int, least: int, frames: int) -> tuple[Clip, Clip | None] | None:
         """The item's HR and perhaps LR; None where it is unusable: unreadable, smaller than `least` pixels, fewer than `frames`.
@@ -150,8 +151,11 @@ class Footage:
 
     def _clip(self, path: str) -> Clip:
         if path not in self._clips:
-            single = is_image(path)
-            self._clips[path] = open_clip(path, reader=self.reader, cache=self.stills if single else self._films)
+            cache, source = self.stills if is_image(path) else self._films, self.sources.get(path)
+            clip = Clip(path, source, cache) if source else open_clip(path, reader=self.reader, cache=cache)
+            if clip.source.shareable:  # a film's index takes 0.3 to 2.5 s to make
+                self.sources[path] = clip.source
+            self._clips[path] = clip
         if self.reader == "decord" and not is_image(path):
             self._recent = [other for other in self._recent if other != path] + [path]
             for other in self._recent[:-_MOST_OPEN]:
