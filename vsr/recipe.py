@@ -36,6 +36,8 @@ class DataRecipe:
     """What is trained on.
 
     train      folders of images, films, or folders of these
+    lr         folder of the small pictures, where they are not made here
+    reader     "av": films by PyAV, exactly; "decord" where its frames agree
     validate   a test set as `vsr bench quality --dataset` takes it; "" = none
     crop       side of the small crops in pixels; the large ones are `scale` times that
     batch      pairs in a step, over all processes
@@ -46,6 +48,8 @@ class DataRecipe:
     """
 
     train: tuple[str, ...] = ()
+    lr: str = ""
+    reader: Literal["av", "decord"] = "av"
     validate: str = ""
     crop: int = 24
     batch: int = 16

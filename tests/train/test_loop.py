@@ -18,15 +18,18 @@ from click.testing import CliRunner
 from PIL import Image
 from torchvision.models.vgg import cfgs, make_layers
 
+from tests.films import Film, make
 from vsr.cli.main import cli
 from vsr.errors import JobError, ModelError, UsageError, VsrError
+from vsr.frames import FrameFormat
 from vsr.models import stored
 from vsr.models.weights import load
 from vsr.recipe import load_recipe, recipe_names
 from vsr.train.checkpoint import checkpoints
 from vsr.train.log import read_log
-from vsr.train.setup import crops_of
+from vsr.train.setup import crops_of, items_of
 from vsr.train.trainer import Trainer
+from vsr.train.verdict import verdict
 
 SMALL = [name for name in recipe_names() if name.endswith("_small")]
 TINY = {
@@ -72,7 +75,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def settings(name: str, data: Path, out: Path, vgg: Path | str = "", **more: object) -> list[str]:
+def settings(name: str, data: Path, out: Path, vgg: object = "", **more: object) -> list[str]:
     """A shipped recipe made small enough for a test."""
     recipe = load_recipe(name)
     tiny = {f"network.options.{key}": value for key, value in TINY[recipe.network.architecture].items()}
@@ -97,12 +100,14 @@ def sets(values: list[str]) -> list[str]:
     return [word for value in values for word in ("--set", value)]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith("esrgan_x") else name for name in SMALL]
+)
 def test_twenty_steps_of_every_recipe_help(name: str, photos: Path, clip: Path, vgg: Path, tmp_path: Path) -> None:
     frames = load_recipe(name).data.frames
     data = clip if frames > 1 else photos
     recipe = load_recipe(name, [*settings(name, data, tmp_path, vgg), "data.degrade=bicubic", "train.rate=2e-3", "train.rise=0"])
-    crops = crops_of(recipe)
+    crops = crops_of(recipe, items_of(recipe)[0])
     trainer = Trainer(recipe, torch.device("cpu"))
     held = crops.batch(1, 0)
     pixel = []
@@ -307,3 +312,52 @@ def test_recipes_are_listed() -> None:
     assert all(name in result.output for name in recipe_names())
     assert isinstance(run().exception, UsageError)
     assert isinstance(run("edsr_baseline_x2").exception, UsageError)  # no data
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes of ten frames."""
+    y, x = np.mgrid[0:96, 0:128]
+
+    def draw(number: int, format: FrameFormat) -> list[np.ndarray[Any, Any]]:
+        scene = number // 10
+        picture = 120 + 50 * np.sin((x + number) / (4 + scene)) + 50 * (((x + 9 * scene) // 13 + y // (7 + 3 * scene)) % 2)
+        chroma = [np.full(shape, 128, np.uint8) for shape in format.plane_shapes[1:]]
+        return [np.clip(picture - 25 * scene, 0, 255).astype(np.uint8), *chroma]
+
+    pts = tuple(range(0, 40 * 512, 512))
+    return make(Film("four scenes", size=(128, 96), pts=pts, draw=draw), tmp_path_factory.mktemp("film"))
+
+
+def test_a_fine_tuned_network_must_be_better_where_it_was_not_trained(film: Path, tmp_path: Path) -> None:
+    first = settings("compact_x2_small", film, tmp_path / "first", **{"train.steps": 3, "data.degrade": "bicubic"})
+    assert run("compact_x2_small", *sets(first)).exit_code == 0
+    weights = tmp_path / "first" / "compact_x2_small.safetensors"
+    options = [
+        *settings("finetune_video_x4_small", film, tmp_path / "tuned"), "network.scales=[2]", "train.steps=40", "train.average=0",
+        f"train.init={weights}", "data.degrade=bicubic", "train.rate=3e-3", "data.hold_back=0.5",
+    ]  # fmt: skip
+    told = tmp_path / "told.json"
+    result = run("finetune_video_x4_small", *sets(options), "--json", told)
+    assert result.exit_code == 0, result.exception
+    verdict = json.loads(told.read_text())["verdict"]
+    assert verdict["scenes"] == 2 and verdict["change"] > 0.1 and verdict["low"] > 0
+    assert "held back" in result.output
+
+    worse = [it if not it.startswith(("train.out", "train.steps")) else f"train.out={tmp_path / 'worse'}" for it in options]
+    worse = [it for it in worse if not it.startswith("train.rate")] + ["train.rate=1e-12", "train.steps=1"]
+    result = run("finetune_video_x4_small", *sets(worse))
+    assert isinstance(result.exception, JobError) and "no better" in str(result.exception)
+    assert not list((tmp_path / "worse").glob("*.safetensors"))
+    assert run("finetune_video_x4_small", *sets(worse), "--resume", "--force").exit_code == 0
+    assert list((tmp_path / "worse").glob("*.safetensors"))
+
+
+def test_a_verdict_draws_scenes_not_frames() -> None:
+    before = {f"{scene}/{at}": 30.0 for scene in range(4) for at in range(5)}
+    sure = verdict(before, {name: value + 1 for name, value in before.items()}, 0)
+    assert (sure.change, sure.low, sure.high, sure.pictures, sure.scenes) == (1, 1, 1, 20, 4)
+    mixed = verdict(before, {name: value + (3 if name.startswith("0") else -0.5) for name, value in before.items()}, 0)
+    assert mixed.change == pytest.approx(0.375) and mixed.low == -0.5 and not mixed.better
+    lone = verdict({"0/0": 1.0}, {"0/0": 2.0}, 0)
+    assert lone.better and "one scene" in str(lone)

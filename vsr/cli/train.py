@@ -27,6 +27,7 @@ RUNS = Path("runs")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As train.steps=1000 or data.train=DIR.")
 @click.option("--init", metavar="MODEL|PATH", help="Begin from these weights, as far as they fit (train.init).")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
+@click.option("--force", is_flag=True, help="Export a fine-tuned network that is no better on the scenes held back, too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N; torchrun gives each process its own.")
 @click.option("--threads", type=click.IntRange(1), help="Threads that make pairs.  [default: 1 on a CPU, else 4]")
 @click.option("--preview", type=click.IntRange(1, 64), metavar="N", help="Write a sheet of N pairs as they will be trained on.")
@@ -75,12 +76,13 @@ def run_train(options: dict[str, Any]) -> None:
         return
     from vsr.train import ranks
     from vsr.train.loop import Task, train
-    from vsr.train.setup import crops_of, device_for
+    from vsr.train.setup import crops_of, device_for, held_of, items_of
 
     with asked_to_stop() as stop:
         device = device_for(options["device"])
         with ranks.joined(device.type) as rank:
-            crops = crops_of(recipe, rank.world)
+            items, held = items_of(recipe)
+            crops = crops_of(recipe, items, rank.world)
             judges = None
             if recipe.data.validate:
                 from vsr.bench.judges import judges_of
@@ -88,7 +90,10 @@ def run_train(options: dict[str, Any]) -> None:
                 judges = judges_of(recipe.data.validate, recipe.data.frames // 2)
             threads = options["threads"] or (1 if device.type == "cpu" else 4)
             own = device_for(options["device"], rank.local)
-            task = Task(recipe, crops, folder_of(recipe), own, judges, options["resume"], threads, stop)
+            task = Task(
+                recipe, crops, folder_of(recipe), own, judges, held_of(recipe, held), force=options["force"],
+                resume=options["resume"], threads=threads, stop=stop,
+            )  # fmt: skip
             lead = rank.rank == 0
             console = Console(quiet=not lead, to_stderr=options["json_file"] == STDIO)
             with steps_shown(options["progress"] if lead else "none", console) as draw:
@@ -101,11 +106,13 @@ def run_train(options: dict[str, Any]) -> None:
     console.say(
         f"{result.steps} steps, {result.seconds:.0f} s{f'; best at step {result.best_step}: {figures}' if figures else ''}"
     )
+    if result.verdict is not None:
+        console.say(str(result.verdict))
     console.say(f"{result.weights}: use it as --model {result.weights}")
     best = {"step": result.best_step, "metrics": dict(result.best)}
     write_json(
         options["json_file"], "train", "ok", list(result.notes), steps=result.steps, seconds=result.seconds, best=best,
-        weights=str(result.weights), recipe=recipe.name,
+        weights=str(result.weights), recipe=recipe.name, verdict=result.verdict,
     )  # fmt: skip
 
 
@@ -118,10 +125,10 @@ def preview(recipe: Recipe, count: int, options: dict[str, Any]) -> None:
     """A contact sheet of pairs, before any hour is spent."""
     from vsr.bench.contact import write_contact_sheet
     from vsr.train.data import sheet_rows
-    from vsr.train.setup import crops_of
+    from vsr.train.setup import crops_of, items_of
 
     wish = replace(recipe, data=replace(recipe.data, batch=count))
-    rows = sheet_rows(crops_of(wish).batch(recipe.train.seed, 0))
+    rows = sheet_rows(crops_of(wish, items_of(wish)[0]).batch(recipe.train.seed, 0))
     folder = folder_of(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "preview.png"

@@ -24,9 +24,11 @@ from vsr.recipe import Recipe
 from vsr.train import checkpoint, ranks
 from vsr.train.data import Crops, loaded
 from vsr.train.log import Log, best
+from vsr.train.networks import build_generator
 from vsr.train.samples import write_samples
 from vsr.train.trainer import Trainer, rate_factor
 from vsr.train.validate import Figures, Judges, validate
+from vsr.train.verdict import Verdict, verdict
 
 LOCK = ".lock"
 FREE = frozenset(  # of a recipe: what may be another when training goes on
@@ -47,6 +49,8 @@ class Task:
     folder: Path
     device: torch.device
     judges: Judges | None = None
+    held: Judges | None = None  # of scenes that were held back: the result is judged by them, and must be better
+    force: bool = False  # export it in any case
     resume: bool = False
     threads: int = 1  # that make pairs
     stop: Callable[[], bool] = lambda: False  # asked after each step: save, and leave
@@ -77,6 +81,7 @@ class Trained:
     weights: Path
     best_step: int | None
     best: Mapping[str, float]
+    verdict: Verdict | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -132,7 +137,7 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
                 spent = monotonic() - began
                 on_progress(Progress(step, recipe.train.steps, spent, (step - begun_at) / spent, means, figures))
         if log is None:
-            return Trained(step, monotonic() - began, folder, None, {}, trainer.begun.notes)
+            return Trained(step, monotonic() - began, folder, None, {}, notes=trainer.begun.notes)
         log.tabulate()
         return _finished(task, trainer, step, monotonic() - began)
 
@@ -206,13 +211,33 @@ def _validated(task: Task, trainer: Trainer, step: int, log: Log) -> Figures:
 
 
 def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Trained:
-    """The last weights under the recipe's name; those to use are the best ones, where there are figures that mean that."""
+    """The last weights under the recipe's name; those to use are the best ones, where there are figures that mean that.
+
+    Raises JobError where they are no better than what they began from, on scenes that were held back.
+    """
+    judged = _judged(task, trainer) if task.held is not None else None
+    if judged is not None and not judged.better and not task.force:
+        raise JobError(
+            f"no better than what it began from: {judged}. Nothing is exported; train longer (--set train.steps=N --resume), on "
+            "more clips, or take it all the same: --resume --force"
+        )
     last = _export(task, trainer, f"{task.recipe.name}{checkpoints.SUFFIX}", step, {})
     line = best(task.folder, "psnr_y")
     by_psnr = line is not None and task.recipe.loss.adversarial == "none"  # PSNR does not rank what a critic has trained
     figures = {} if line is None else {key: line[key] for key in ("psnr_y", "ssim_y")}
     weights = task.folder / BEST if by_psnr else last
-    return Trained(step, seconds, weights, None if line is None else line["step"], figures, trainer.begun.notes)
+    return Trained(step, seconds, weights, None if line is None else line["step"], figures, judged, trainer.begun.notes)
+
+
+def _judged(task: Task, trainer: Trainer) -> Verdict:
+    """The network against the one that it began from."""
+    assert task.held is not None
+    train, scale = task.recipe.train, max(task.recipe.network.scales)
+    first = build_generator(task.recipe.network, train.seed, train.init).network
+    before, after = (
+        validate(network, scale, task.held, task.device)[0].pictures for network in (first.to(task.device), trainer.shipped)
+    )
+    return verdict(before, after, train.seed)
 
 
 def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping[str, float]) -> Path:
