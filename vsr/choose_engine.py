@@ -12,7 +12,7 @@ from vsr.color import planes_to_rgb
 from vsr.config import Backend, EngineSettings, UpscaleConfig
 from vsr.engine import ncnn_vulkan
 from vsr.engine.memory import choose_batch, choose_tile, faithful_bytes, frame_bytes, worth_keeping
-from vsr.engine.precision import resolve_device, resolve_precision, resolve_threads
+from vsr.engine.precision import DEEPEST_ROUNDED, resolve_device, resolve_precision, resolve_threads
 from vsr.engine.race import EXACT, GATE, apart, fastest_exact, fastest_form, worth_rounding
 from vsr.engine.reuse import parse_reuse
 from vsr.engine.room import budget_bytes
@@ -34,7 +34,7 @@ def resolve_engine(
 ) -> EngineSettings:
     """Device, precision, batch, tile, threads and workers for frames of this size, by rule; `at_once` as in `choose_engine`."""
     device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device, spec)
+    precision = resolve_precision(config.precision, device, spec, target.layout.bits)
     budget = budget_bytes(device)
     batch = config.batch or choose_batch(spec, source, target, precision, budget, device.type)
     room = budget - batch * faithful_bytes(config.faithful, target)
@@ -143,7 +143,8 @@ def vulkan_engine(
         raise ConfigError(f"--precision {config.precision}: {asked} computes in fp32 and fp16")
     if not ncnn_vulkan.knows(generator):
         raise ConfigError(f"{asked}: ncnn does not know the network of {config.model}; choose another device")
-    precision: Precision = "fp32" if config.precision == "fp32" or "fp16" not in spec.precisions else "fp16"
+    rounded = config.precision == "fp16" or target.layout.bits <= DEEPEST_ROUNDED
+    precision: Precision = "fp16" if rounded and config.precision != "fp32" and "fp16" in spec.precisions else "fp32"
     engine = vulkan_settings(config, number, precision, spec, source, target)
     notes: tuple[str, ...] = ()
     if ncnn_vulkan.kind_of(number) == ncnn_vulkan.SOFTWARE:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.resample import imresize
+from vsr.resample import imresize, resize
 
 Channel = Literal["y", "rgb"]
 
@@ -123,6 +123,15 @@ def consistency(made: Tensor, source: Tensor, scale: int, protocol: Protocol) ->
 def consistency_map(made: Tensor, source: Tensor, scale: int) -> Tensor:
     """Where pictures, shrunk again, differ from what they were made from: (N, 1, H, W) levels of luma, signed, float64."""
     return luma(shrunk(made, scale)) - luma(source)
+
+
+def residual(made: Tensor, source: Tensor) -> Tensor:
+    """What pictures of any range, shrunk again, have more than those they were made from: (N, C, H, W) float64, signed.
+
+    Antialiased bicubic, neither rounded nor clamped, so that a difference of less than a level counts: what back-projection
+    (`vsr.resample.back_project`) brings to nothing.
+    """
+    return resize(made.double(), *source.shape[-2:]) - source.double()
 
 
 def heat(levels: Tensor, full: float = 16.0) -> Tensor:

@@ -237,3 +237,9 @@ def test_the_tour(tmp_path: Path) -> None:
     with Image.open(sheet) as image:
         assert image.width > 4 * 100 and image.height > 3 * 100
     assert "exists already" in str(CliRunner().invoke(cli, words).exception)
+
+
+def test_what_psnr_does_not_rank_is_named(photos: Path) -> None:
+    report = bench_quality(config(photos, "bicubic", "animevideo", scale=4))
+    named = [warning.partition(":")[0] for warning in report.warnings if "trained against a discriminator" in warning]
+    assert named == ["animevideo"], "it has no twin to be blended with, and is a GAN all the same"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vsr import UpscaleConfig
+from vsr.choose_engine import resolve_engine
 from vsr.engine.precision import cpu_quota, has_bf16, present_devices, resolve_device, resolve_precision, resolve_threads
 from vsr.errors import ConfigError, DeviceError
+from vsr.frames import FrameFormat, PixelLayout
 from vsr.models.spec import ModelSpec, Precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -47,6 +51,18 @@ def test_auto_is_the_fastest_safe_precision() -> None:
     assert resolve_precision("auto", CPU, spec("fp32", "fp16")) == "fp32"
     assert resolve_precision("auto", CPU, spec("fp32", "bf16", "fp16")) == ("bf16" if BF16_HERE else "fp32")
     assert resolve_precision("auto", torch.device("mps"), spec("fp32", "bf16", "fp16")) == "fp32"
+
+
+def test_sixteen_bits_are_not_rounded_unless_somebody_says_so() -> None:
+    every = spec("fp32", "bf16", "fp16")
+    assert [resolve_precision("auto", CUDA, every, bits) for bits in (8, 10, 12, 16)] == ["fp16", "fp16", "fp16", "fp32"]
+    assert resolve_precision("auto", CPU, every, 16) == "fp32"
+    assert resolve_precision("fp16", CUDA, every, 16) == "fp16"
+    config = UpscaleConfig("sky.png", device="cpu", threads=1)
+    deep, shallow = (FrameFormat(64, 64, PixelLayout("gray", bits)) for bits in (16, 8))
+    assert resolve_engine(config, every, deep, deep).precision == "fp32"
+    assert resolve_engine(config, every, deep, shallow).precision == resolve_precision("auto", CPU, every)
+    assert resolve_engine(replace(config, precision="bf16"), every, deep, deep).precision == "bf16"
 
 
 def test_a_stated_precision_is_taken_except_fp16_on_a_cpu() -> None:

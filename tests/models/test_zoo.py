@@ -87,6 +87,7 @@ def test_entries_say_what_a_user_should_know(name: str) -> None:
 def test_a_gan_and_its_twin_are_one_network() -> None:
     twins = {entry.name: entry.psnr_twin for entry in zoo.ZOO.values() if entry.psnr_twin}
     assert twins["srgan"] == "srresnet"
+    assert all(zoo.entry(gan).adversarial and not zoo.entry(twin).adversarial for gan, twin in twins.items())
     for gan, twin in twins.items():
         for ours, theirs in zip(zoo.entry(gan).networks, zoo.entry(twin).networks, strict=True):
             assert (ours.options, ours.spec.scale) == (theirs.options, theirs.spec.scale)

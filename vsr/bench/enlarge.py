@@ -39,7 +39,7 @@ class Enlarger:
         spec, name = self.generator.spec, self._config.model
         if spec.scale not in (None, self.scale):
             yield f"is a network for x{spec.scale}, resized to x{self.scale}: not what papers measure at x{self.scale}"
-        if name in zoo.ZOO and zoo.ZOO[name].psnr_twin and self._config.blend != 0:
+        if name in zoo.ZOO and zoo.ZOO[name].adversarial and self._config.blend != 0:
             yield "was trained against a discriminator: PSNR and SSIM do not rank it; LPIPS (--metrics lpips) or people do"
 
     def settings(self, pair: Pair) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsr.cli.bench_consistency import consistency
 from vsr.cli.bench_quality import quality
 from vsr.cli.console import Console, progress_shown, require_writable, write_json
 from vsr.cli.engine_options import engine_options, engine_wishes
@@ -62,6 +63,7 @@ def run_tour(config: UpscaleConfig, output: Path, *, overwrite: bool, target: st
 
 
 bench.add_command(quality)
+bench.add_command(consistency)
 
 
 @bench.command(short_help="How fast a model runs here, how close to the chip's limit, and what holds it back.")

@@ -15,6 +15,7 @@ from vsr.models.spec import ModelSpec, Precision
 
 PREFERENCE = ("cuda", "xpu", "mps", "cpu")
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DEEPEST_ROUNDED = 12  # bits a sample up to which "auto" may round
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -48,18 +49,19 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(full)
 
 
-def resolve_precision(wish: str, device: torch.device, spec: ModelSpec) -> Precision:
-    """The precision of the network that `--precision WISH` means on `device`.
+def resolve_precision(wish: str, device: torch.device, spec: ModelSpec, bits: int = 8) -> Precision:
+    """The precision of the network that `--precision WISH` means on `device`, for samples of so many `bits`.
 
     "auto": the fastest in which the model is safe (`spec.precisions`). On CUDA fp16, else bf16; on a CPU bf16 where it has
     instructions for it (without them it is 3 to 7 times slower than fp32); on other devices, where nothing was measured, fp32.
+    Samples of 16 bits always get fp32: what is 50 to 60 dB from it says nothing in their last six to eight bits.
     Raises ConfigError for an unknown word, DeviceError for fp16 on a CPU.
     """
     if wish == "auto":
         candidates: tuple[Precision, ...] = ()
-        if device.type == "cuda":
+        if device.type == "cuda" and bits <= DEEPEST_ROUNDED:
             candidates = ("fp16", "bf16")
-        elif device.type == "cpu" and has_bf16(read_text(Path("/proc/cpuinfo"))):
+        elif device.type == "cpu" and bits <= DEEPEST_ROUNDED and has_bf16(read_text(Path("/proc/cpuinfo"))):
             candidates = ("bf16",)
         return next((precision for precision in candidates if precision in spec.precisions), "fp32")
     if wish == "fp16" and device.type == "cpu":

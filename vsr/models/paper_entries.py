@@ -155,6 +155,7 @@ PAPERS: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="srgan",
+        adversarial=True,
         title="Photo-realistic, the first of its kind, x4: SRGAN (the network of srresnet); wants clean input",
         licence=_SRGAN_LICENCE,
         source=_SRGAN_SOURCE,

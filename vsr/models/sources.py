@@ -116,6 +116,7 @@ class ZooEntry:
     training    what the weights were trained on
     figures     published figures, and what was measured here
     psnr_twin   the entry trained for PSNR alone that this one was made from: both may be blended (network interpolation)
+    adversarial trained against a discriminator as well: PSNR does not rank it
     """
 
     name: str
@@ -126,6 +127,7 @@ class ZooEntry:
     training: str = ""
     figures: str = ""
     psnr_twin: str | None = None
+    adversarial: bool = False
 
     @property
     def architecture(self) -> str:
