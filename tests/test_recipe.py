@@ -143,7 +143,7 @@ def test_every_result_of_the_papers_has_a_recipe_and_a_small_twin() -> None:
 def test_recipes_build(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.title and recipe.paper
-    begun = build_generator(recipe.network, 0)
+    begun = build_generator(recipe.network, 0, "" if recipe.network.architecture else recipe.train.init)
     assert begun.network.spec.scale == max(recipe.network.scales)
     assert begun.network.spec.context == recipe.data.frames // 2
     critic = build_critic(recipe.loss, recipe.data.crop * max(recipe.network.scales), 0)

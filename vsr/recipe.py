@@ -18,9 +18,12 @@ Option = int | float | str | bool
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The generator: a name of `vsr.models.zoo.ARCHITECTURES`, what it is built with, and its scales (several for MDSR)."""
+    """The generator: a name of `vsr.models.zoo.ARCHITECTURES`, what it is built with, and its scales (several for MDSR).
 
-    architecture: str
+    "" = the network of `train.init`, whatever it is: also one that spandrel knows.
+    """
+
+    architecture: str = ""
     scales: tuple[int, ...] = (4,)
     options: dict[str, Option] = field(default_factory=dict)
 
@@ -29,6 +32,8 @@ class NetworkRecipe:
             raise ValueError(f"scales: {self.architecture} has one scale; MDSR has several")
         if not self.scales or min(self.scales) < 1:
             raise ValueError("scales: at least one, of 1 or more")
+        if not self.architecture and self.options:
+            raise ValueError("options: go with an architecture")
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Recipe:
     paper   where its numbers come from
     """
 
-    network: NetworkRecipe
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)

@@ -20,7 +20,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from tests.films import Film, make
 from vsr.cli.main import cli
-from vsr.errors import JobError, ModelError, UsageError, VsrError
+from vsr.errors import ConfigError, JobError, ModelError, UsageError, VsrError
 from vsr.frames import FrameFormat
 from vsr.models import stored
 from vsr.models.weights import load
@@ -78,11 +78,17 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(name: str, data: Path, out: Path, vgg: object = "", **more: object) -> list[str]:
     """A shipped recipe made small enough for a test."""
     recipe = load_recipe(name)
-    tiny = {f"network.options.{key}": value for key, value in TINY[recipe.network.architecture].items()}
+    tiny = (
+        {}
+        if not recipe.network.architecture
+        else {f"network.options.{key}": value for key, value in TINY[recipe.network.architecture].items()}
+    )
     chosen: dict[str, object] = {
         **tiny, "data.train": data, "data.batch": 2, "data.crop": 16, "train.out": out,
-        "train.log_every": 1, "train.init": '""', "train.validate_every": 0, **more,
+        "train.log_every": 1, "train.validate_every": 0, **more,
     }  # fmt: skip
+    if tiny:
+        chosen["train.init"] = '""'
     if recipe.loss.perceptual:
         chosen |= {"loss.vgg": vgg, "loss.pixel_weight": 1.0}
     if recipe.loss.adversarial != "none":
@@ -106,7 +112,8 @@ def sets(values: list[str]) -> list[str]:
 def test_twenty_steps_of_every_recipe_help(name: str, photos: Path, clip: Path, vgg: Path, tmp_path: Path) -> None:
     frames = load_recipe(name).data.frames
     data = clip if frames > 1 else photos
-    recipe = load_recipe(name, [*settings(name, data, tmp_path, vgg), "data.degrade=bicubic", "train.rate=2e-3", "train.rise=0"])
+    rate = 1e-4 if name.startswith("finetune") else 2e-3
+    recipe = load_recipe(name, [*settings(name, data, tmp_path, vgg), "data.degrade=bicubic", f"train.rate={rate}"])
     crops = crops_of(recipe, items_of(recipe)[0])
     trainer = Trainer(recipe, torch.device("cpu"))
     held = crops.batch(1, 0)
@@ -361,3 +368,24 @@ def test_a_verdict_draws_scenes_not_frames() -> None:
     assert mixed.change == pytest.approx(0.375) and mixed.low == -0.5 and not mixed.better
     lone = verdict({"0/0": 1.0}, {"0/0": 2.0}, 0)
     assert lone.better and "one scene" in str(lone)
+
+
+def test_any_network_that_loads_can_be_fine_tuned(photos: Path, tmp_path: Path) -> None:
+    from spandrel.architectures.RCAN import RCAN
+
+    torch.manual_seed(0)
+    net = RCAN(scale=2, n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+    torch.save({"params": net.state_dict()}, tmp_path / "own.pth")
+    options = [
+        f"data.train={photos}", "data.hold_back=0", "data.crop=16", "data.batch=1", "data.degrade=bicubic", "network.scales=[2]",
+        "train.steps=4", f"train.out={tmp_path / 'out'}", "train.periods=[4]",
+    ]  # fmt: skip
+    result = run("finetune_video_x4_small", *sets(options), "--init", tmp_path / "own.pth")
+    assert result.exit_code == 0, result.exception
+    tuned = load(str(tmp_path / "out" / "finetune_video_x4_small.safetensors"), 2.0)
+    assert (
+        tuned.spec.architecture == "RCAN"
+        and tuned.spec.weights_sha256 != load(str(tmp_path / "own.pth"), 2.0).spec.weights_sha256
+    )
+    result = run("finetune_video_x4_small", *sets([*options, 'train.init=""', f"train.out={tmp_path / 'b'}"]))
+    assert isinstance(result.exception, ConfigError) and "--init" in str(result.exception)

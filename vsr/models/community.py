@@ -53,7 +53,9 @@ class CommunityNetwork(SingleFrame):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._descriptor(x.clone())  # some scale their input in place (RCAN, by 255)
+        x = x.clone()  # some scale their input in place (RCAN, by 255)
+        # The descriptor's own call forbids gradients, and clips: to train, what it calls is called.
+        out: Tensor = self._descriptor._call_fn(self.network, x) if self.training else self._descriptor(x)
         return out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,7 +113,7 @@ def _differences(began: str, now: str, free: frozenset[str]) -> Iterator[str]:
     before, after = (dict(_flat(tomllib.loads(text), "")) for text in (began, now))
     for key in sorted((before.keys() | after.keys()) - free):
         if before.get(key) != after.get(key):
-            yield f"{key} was {_told(before.get(key))} and is {_told(after.get(key))}"
+            yield f"{key} was {_short(before.get(key))} and is {_short(after.get(key))}"
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -124,7 +124,7 @@ def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _told(value: object) -> str:
+def _short(value: object) -> str:
     text = "not there" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -144,14 +144,32 @@ def export(
     digests of the weights that it began from, and of theirs (`Stored.sha256`, `Origin.parents`), for `vsr models blend`.
     Raises WeightsError for NaN or infinity, and when the file cannot be written.
     """
+    ready = _sound(path, state)
+    origin = Origin(spec.architecture, options, spec.scale, "trained by vsr", parents=parents, notes=notes)
+    with _told(path):
+        return stored.write(path, ready, origin)
+
+
+def export_plain(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write tensors alone, for a network that is recognised by their names. Raises WeightsError as `export` does."""
+    with _told(path):
+        stored.write_plain(path, _sound(path, state))
+
+
+def _sound(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU. Raises WeightsError where one holds what is no number."""
     ready = {name: tensor.detach().cpu() for name, tensor in state.items()}
     for name, tensor in ready.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise WeightsError(
                 f"{path}: {name} holds NaN or infinity; the training has diverged, go back to an earlier checkpoint"
             )
-    origin = Origin(spec.architecture, options, spec.scale, "trained by vsr", parents=parents, notes=notes)
+    return ready
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        return stored.write(path, ready, origin)
+        yield
     except OSError as exc:
         raise WeightsError(f"{path}: cannot be written ({exc.strerror}); make room, or choose another place") from exc

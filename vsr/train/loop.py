@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from torch import Tensor
 from vsr import toml
 from vsr.errors import ConfigError, Interrupted, JobError
 from vsr.models import checkpoints
+from vsr.models.community import CommunityNetwork
 from vsr.recipe import Recipe
 from vsr.train import checkpoint, ranks
 from vsr.train.data import Crops, loaded
@@ -248,7 +250,9 @@ def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping
         **{key: f"{value:.4f}" for key, value in figures.items()},
     }  # fmt: skip
     path = task.folder / name
-    begun = trainer.begun
-    state = trainer.shipped.state_dict()
-    checkpoint.export(path, begun.network.spec, begun.options, state, notes=notes, parents=begun.parents)
+    begun, shipped = trainer.begun, trainer.shipped
+    if begun.options is None:  # not ours: the tensors alone, under the names by which it is recognised
+        checkpoint.export_plain(path, cast(CommunityNetwork, shipped).network.state_dict())
+    else:
+        checkpoint.export(path, begun.network.spec, begun.options, shipped.state_dict(), notes=notes, parents=begun.parents)
     return path

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import ConfigError, ModelError
-from vsr.models import checkpoints, discriminators, zoo
+from vsr.models import checkpoints, discriminators, weights, zoo
+from vsr.models.community import CommunityNetwork
 from vsr.models.single import Network
 from vsr.models.spec import Option
 from vsr.recipe import LossRecipe, NetworkRecipe
@@ -22,10 +23,13 @@ _SHOWN = 4  # names of tensors in one sentence
 
 @dataclass(frozen=True)
 class Begun:
-    """A generator with what it began from: `parents` as `vsr.models.stored.Origin` has them, `notes` for people."""
+    """A generator with what it began from: `parents` as `vsr.models.stored.Origin` has them, `notes` for people.
+
+    `options` are what it is built with; None for a network that is not ours, whose weights are kept as they came.
+    """
 
     network: Network
-    options: Mapping[str, Option]
+    options: Mapping[str, Option] | None
     parents: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -36,6 +40,8 @@ def build_generator(recipe: NetworkRecipe, seed: int, init: str = "") -> Begun:
     Raises ConfigError for options that it does not take, ModelError and WeightsError for weights that cannot be had, or of which
     nothing fits.
     """
+    if not recipe.architecture:
+        return _whole(init, float(max(recipe.scales)), seed)
     if recipe.architecture not in zoo.ARCHITECTURES:
         raise ConfigError(f"network.architecture: {recipe.architecture} is not known; there are {', '.join(zoo.ARCHITECTURES)}")
     scale = max(recipe.scales)
@@ -55,17 +61,34 @@ def build_generator(recipe: NetworkRecipe, seed: int, init: str = "") -> Begun:
     return _begun_from(network, options, init, scale)
 
 
+def _whole(init: str, scale: float, seed: int) -> Begun:
+    """The network of `init` itself, with its weights."""
+    if not init:
+        raise ConfigError("network.architecture: is missing, and there is no train.init (--init MODEL|PATH) to take it from")
+    known = checkpoints.read(init, scale)
+    origin = known.weights.origin
+    if known.ours:
+        own = {name: value for name, value in origin.options.items() if name not in ("scale", "upscale")}
+        return build_generator(NetworkRecipe(origin.architecture, (int(origin.scale or scale),), own), seed, init)
+    network = weights.load(init, scale)
+    assert isinstance(network, CommunityNetwork)
+    if network.spec.scale != scale:
+        raise ConfigError(f"network.scales: {init} is a network of x{network.spec.scale}, not x{scale:g}")
+    note = f"begun from {init}: {network.spec.architecture}, all of it"
+    return Begun(network.requires_grad_(True), None, (known.weights.sha256,), (note,))
+
+
 def _begun_from(network: Network, options: Mapping[str, Option], init: str, scale: int) -> Begun:
-    weights = checkpoints.read(init, float(scale)).weights
+    begun = checkpoints.read(init, float(scale)).weights
     mine = network.state_dict()
-    fitting = {name: tensor for name, tensor in weights.state.items() if name in mine and mine[name].shape == tensor.shape}
+    fitting = {name: tensor for name, tensor in begun.state.items() if name in mine and mine[name].shape == tensor.shape}
     if not any(tensor.dim() > 1 for tensor in fitting.values()):
         raise ModelError(f"train.init = {init}: none of its weights fits {network.spec.architecture}; begin from another")
     network.load_state_dict({**mine, **{name: tensor.to(mine[name].dtype) for name, tensor in fitting.items()}})
     notes = [f"begun from {init}: {len(fitting)} of {len(mine)} tensors"]
     notes += _named("new, since it has none that fit", mine.keys() - fitting.keys())
-    notes += _named("left behind", weights.state.keys() - fitting.keys())
-    return Begun(network, options, (weights.sha256, *weights.origin.parents), tuple(notes))
+    notes += _named("left behind", begun.state.keys() - fitting.keys())
+    return Begun(network, options, (begun.sha256, *begun.origin.parents), tuple(notes))
 
 
 def _named(what: str, names: set[str]) -> list[str]:
