@@ -65,8 +65,8 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
     Raises WeightsError when the weights do not fit, ModelError when their network is not one that upscales RGB images.
     """
     descriptor = _describe(path, state)
-    network = descriptor.model.float().eval()
-    return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
+    network = descriptor.model.float()
+    return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict()))).eval()
 
 
 def tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
