@@ -151,6 +151,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Stored, Store
 
 def zoo_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Stored, Stored]:
     """Two names in the zoo, "soft" and its GAN "sharp", with small weights in files."""
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))  # not where the user's own weights are
     entries = dict(zoo.ZOO)
     made = []
     for seed, name in enumerate(("soft", "sharp")):
