@@ -115,6 +115,7 @@ class TrainRecipe:
     save_minutes        of work that a crash may cost
     keep                checkpoints that are kept
     out                 folder for all that comes of it; "" = runs/NAME
+    tensorboard         the log for TensorBoard, too (extra `vsr[tensorboard]`)
     """
 
     steps: int = 1000
@@ -138,6 +139,7 @@ class TrainRecipe:
     save_minutes: float = 5.0
     keep: int = 3
     out: str = ""
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _positive(steps=self.steps, keep=self.keep)

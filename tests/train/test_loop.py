@@ -389,3 +389,17 @@ def test_any_network_that_loads_can_be_fine_tuned(photos: Path, tmp_path: Path) 
     )
     result = run("finetune_video_x4_small", *sets([*options, 'train.init=""', f"train.out={tmp_path / 'b'}"]))
     assert isinstance(result.exception, ConfigError) and "--init" in str(result.exception)
+
+
+def test_tensorboard_is_an_extra(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as where it is not installed
+    options = settings("edsr_baseline_x2_small", photos, tmp_path / "out", **{"train.steps": 1, "train.tensorboard": "true"})
+    result = run("edsr_baseline_x2_small", *sets(options))
+    assert isinstance(result.exception, ConfigError) and "vsr[tensorboard]" in str(result.exception)
+
+
+def test_tensorboard_gets_the_log(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    options = settings("edsr_baseline_x2_small", photos, tmp_path / "out", **{"train.steps": 2, "train.tensorboard": "true"})
+    assert run("edsr_baseline_x2_small", *sets(options)).exit_code == 0
+    assert list((tmp_path / "out" / "tensorboard").glob("events*"))

@@ -7,10 +7,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vsr.errors import WeightsError
+from vsr.errors import ConfigError, WeightsError
 from vsr.journal import write_whole
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 NAME = "log.jsonl"
 
@@ -18,8 +21,9 @@ NAME = "log.jsonl"
 class Log:
     """`log.jsonl` in a folder. A resumed run forgets what was written after the step that it goes on from."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
         self._path = folder / NAME
+        self._board = _board(folder, step) if tensorboard else None
         kept = [line for line in read_log(folder) if int(line["step"]) <= step]
         write_whole(self._path, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
@@ -31,6 +35,10 @@ class Log:
                 file.write(f"{json.dumps(line)}\n")
         except OSError as exc:
             raise WeightsError(f"{self._path}: cannot be written ({exc.strerror}); make room, then --resume") from exc
+        if self._board is not None:
+            for key, value in values.items():
+                self._board.add_scalar(f"{kind}/{key}", value, step)
+            self._board.flush()
 
     def tabulate(self) -> None:
         """The losses as `log.csv`."""
@@ -41,6 +49,15 @@ class Log:
             table = csv.DictWriter(file, [key for key in lines[0] if key != "kind"], extrasaction="ignore")
             table.writeheader()
             table.writerows(lines)
+
+
+def _board(folder: Path, step: int) -> SummaryWriter:
+    """TensorBoard's files, from this step on. Raises ConfigError where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as exc:
+        raise ConfigError("train.tensorboard: TensorBoard is not installed; run: pip install 'vsr[tensorboard]'") from exc
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from vsr.train.verdict import Verdict, verdict
 
 LOCK = ".lock"
 FREE = frozenset(  # of a recipe: what may be another when training goes on
-    f"train.{key}" for key in ("steps", "validate_every", "log_every", "save_minutes", "keep", "out")
+    f"train.{key}" for key in ("steps", "validate_every", "log_every", "save_minutes", "keep", "out", "tensorboard")
 ) | {"data.validate", "title", "paper", "name"}  # fmt: skip
 BEST = "best.safetensors"
 SHOWN = 4  # sample pictures of each validation
@@ -104,7 +104,7 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
         trainer = Trainer(recipe, task.device)
         text = toml.dump(recipe)
         step = begun_at = _resumed(task, trainer, text)
-        log = Log(folder, step) if lead else None
+        log = Log(folder, step, tensorboard=recipe.train.tensorboard) if lead else None
         began = saved = monotonic()
         sums: dict[str, Tensor] = {}
         reported, sure = step, 0
