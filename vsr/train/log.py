@@ -57,7 +57,7 @@ def _board(folder: Path, step: int) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as exc:
         raise ConfigError("train.tensorboard: TensorBoard is not installed; run: pip install 'vsr[tensorboard]'") from exc
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
