@@ -35,10 +35,8 @@ def find(name: str, folder: str) -> Path:
         return path
     names = sorted(each.stem for each in here.glob("*.toml"))
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise ConfigError(
-        f"{name}: is none of the {folder} that vsr brings: {hint}There are {', '.join(names)}, or give a .toml file"
-    )
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    raise ConfigError(f"{name}: is none of the {folder} that vsr brings: {hint}; or give a .toml file")
 
 
 def shipped(folder: str) -> Path:

@@ -305,12 +305,15 @@ def test_a_sheet_of_pairs_before_any_hour_is_spent(photos: Path, tmp_path: Path)
         (["network.architecture=EDSRR"], "EDSRR"),
         (["network.options.blocks=3"], "blocks"), (["train.stepz=3"], "did you mean steps"), (["train.steps=0"], "steps"),
         (["network.scales=[7]"], "scale 7"), (["data.crop=4000"], "smaller than the crop"), (["train.init=nonsense"], "nonsense"),
+        (["train.init=x2.safetensors"], "vsr train x2"),
+        (["data.validate=/none"], "/none"),
     ],
 )  # fmt: skip
 def test_what_is_refused(photos: Path, tmp_path: Path, extra: list[str], told: str) -> None:
     result = run("edsr_baseline_x2_small", *sets([*settings("edsr_baseline_x2_small", photos, tmp_path / "out"), *extra]))
     assert isinstance(result.exception, VsrError), result.exception
     assert told in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_recipes_are_listed() -> None:

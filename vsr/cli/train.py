@@ -88,6 +88,8 @@ def run_train(options: dict[str, Any]) -> None:
                 from vsr.bench.judges import judges_of
 
                 judges = judges_of(recipe.data.validate, recipe.data.frames // 2)
+                for scale in recipe.network.scales:
+                    next(iter(judges(scale)))  # whether they are there is known before any hour is spent
             threads = options["threads"] or (1 if device.type == "cpu" else 4)
             own = device_for(options["device"], rank.local)
             task = Task(
@@ -100,7 +102,7 @@ def run_train(options: dict[str, Any]) -> None:
                 result = train(task, rank, draw)
     if not lead:
         return
-    for note in (*result.notes, *(f"{item}: left out: {why}" for item, why in crops.skipped.items())):
+    for note in (*result.notes, *(f"left out: {why}" for why in crops.skipped.values())):
         console.say(note)
     figures = ", ".join(f"{key} {value:.2f}" if "psnr" in key else f"{key} {value:.4f}" for key, value in result.best.items())
     console.say(

@@ -7,6 +7,7 @@ the optimisers, and nothing else; a run that was killed goes on as if it had not
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from vsr.models.community import CommunityNetwork
 from vsr.recipe import Recipe
 from vsr.train import checkpoint, ranks
 from vsr.train.data import Crops, loaded
-from vsr.train.log import Log, best
+from vsr.train.log import NAME, Log, best, read_log
 from vsr.train.networks import build_generator
 from vsr.train.samples import write_samples
 from vsr.train.trainer import Trainer, rate_factor
@@ -147,6 +148,7 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """The folder, made where it is not there, closed to other trainings. Raises JobError, and ConfigError where it cannot be."""
+    there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -158,6 +160,8 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if not there and {path.name for path in folder.iterdir()} <= {LOCK, NAME} and not read_log(folder):  # nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 

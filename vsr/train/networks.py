@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,11 @@ def _whole(init: str, scale: float, seed: int) -> Begun:
 
 
 def _begun_from(network: Network, options: Mapping[str, Option], init: str, scale: int) -> Begun:
+    if init.endswith(".safetensors") and not Path(init).is_file():
+        raise ConfigError(
+            f"train.init = {init}: is not here. Train it first (vsr train {Path(init).stem}) and give its path with --init, or "
+            "begin from nothing with --set train.init=''"
+        )
     begun = checkpoints.read(init, float(scale)).weights
     mine = network.state_dict()
     fitting = {name: tensor for name, tensor in begun.state.items() if name in mine and mine[name].shape == tensor.shape}
