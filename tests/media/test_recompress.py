@@ -8,7 +8,7 @@ import pytest
 from tests.films import picture
 from vsr.errors import EncodeError
 from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout
-from vsr.media.recompress import recompress
+from vsr.media.recompress import CODECS, recompress
 
 FORMAT = FrameFormat(64, 48, PixelLayout("yuv", 8, 1, 1), ColorSpec())
 
@@ -17,10 +17,10 @@ def frames(count: int, format: FrameFormat = FORMAT) -> list[FrameBatch]:
     return [FrameBatch(format, tuple(p[None] for p in picture(n, format)), (10 * n + 3,), index=n) for n in range(count)]
 
 
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_every_frame_comes_back_in_its_place(codec: str) -> None:
     before = frames(9)
-    after = list(recompress(before, codec, 20))
+    after = list(recompress(before, codec, 4 if codec.startswith("mpeg") else 20))
     assert [batch.pts for batch in after] == [batch.pts for batch in before]
     for number, batch in enumerate(after):
         apart = [float(np.abs(batch.planes[0].astype(int) - other.planes[0]).mean()) for other in before]
@@ -28,20 +28,43 @@ def test_every_frame_comes_back_in_its_place(codec: str) -> None:
     assert all(batch.format == FORMAT for batch in after)
 
 
-def test_a_higher_crf_does_more_harm() -> None:
+@pytest.mark.parametrize(
+    ("codec", "qualities"),
+    [("mpeg2", (1, 10, 31)), ("mpeg4", (1, 10, 31)), ("h264", (10, 30, 45)), ("hevc", (10, 30, 45)), ("vp9", (5, 40, 63))],
+)
+@pytest.mark.parametrize("preset", ["", "veryfast"])
+def test_a_higher_number_does_more_harm(codec: str, qualities: tuple[int, int, int], preset: str) -> None:
     before = frames(4)
 
-    def harm(crf: int) -> float:
+    def harm(quality: int) -> float:
         return float(
             np.mean(
                 [
                     np.abs(a.planes[0].astype(int) - b.planes[0]).mean()
-                    for a, b in zip(before, recompress(before, "h264", crf), strict=True)
+                    for a, b in zip(before, recompress(before, codec, quality, preset), strict=True)
                 ]
             )
         )
 
-    assert harm(10) < harm(30) < harm(45)
+    low, middle, high = (harm(quality) for quality in qualities)
+    assert low < middle < high
+
+
+@pytest.mark.parametrize(("codec", "quality"), [("mpeg2", 0), ("mpeg4", 32), ("h264", 52), ("vp9", -1)])
+def test_qualities_that_a_codec_does_not_have(codec: str, quality: int) -> None:
+    with pytest.raises(EncodeError, match=rf"{codec}: quality {quality}; it takes \d+ \(best\) to \d+ \(worst\)"):
+        list(recompress(frames(1), codec, quality))
+
+
+@pytest.mark.parametrize("size", [(48, 96), (64, 14)])
+def test_frames_too_small_for_x265_are_refused_before_it_writes_beyond_its_memory(size: tuple[int, int]) -> None:
+    with pytest.raises(EncodeError, match=f"hevc: frames of {size[0]}x{size[1]}, and it takes 64x16 or more"):
+        list(recompress(frames(1, FrameFormat(*size, FORMAT.layout)), "hevc", 20))
+
+
+def test_a_codec_that_is_none() -> None:
+    with pytest.raises(EncodeError, match="vc1: frames go through mpeg2, mpeg4, h264, hevc, vp9 only"):
+        list(recompress(frames(1), "vc1", 20))
 
 
 def test_nothing_in_nothing_out() -> None:

@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def progress_shown(how: str, console: Console) -> Iterator[Callable[[Progress], None] | None]:
+def progress_shown(how: str, console: Console, unit: str = "frame") -> Iterator[Callable[[Progress], None] | None]:
     """Draws progress on standard error: a bar on a terminal, JSON lines on request, nothing else."""
     if how == "none" or console.quiet or (how == "auto" and not sys.stderr.isatty()):
         yield None
@@ -115,7 +115,7 @@ def progress_shown(how: str, console: Console) -> Iterator[Callable[[Progress], 
         return
     from tqdm import tqdm
 
-    bar = tqdm(unit="frame", dynamic_ncols=True, file=sys.stderr, leave=False)
+    bar = tqdm(unit=unit, dynamic_ncols=True, file=sys.stderr, leave=False)
 
     def draw(progress: Progress) -> None:
         bar.set_description(progress.stage, refresh=False)

@@ -17,6 +17,7 @@ from vsr.cli.engine_options import engine_options, engine_wishes
 from vsr.cli.models import models
 from vsr.cli.process import set_up
 from vsr.cli.rate import rate
+from vsr.cli.train import train
 from vsr.cli.types import Segment, Share, Size, Time, key_value
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import VsrError
@@ -87,6 +88,7 @@ cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(models)
 cli.add_command(rate)
+cli.add_command(train)
 
 
 @cli.command(short_help="Upscale a video, an image, a folder or a sequence of images.")

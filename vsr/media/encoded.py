@@ -6,6 +6,8 @@ import io
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from vsr.errors import DecodeError, EncodeError
 from vsr.media.imagemeta import StillImage, batch_of
@@ -32,6 +34,14 @@ def jpeg_bytes(rgb: Rgb, quality: int) -> bytes:
     file = io.BytesIO()
     write_with_pillow(file, StillImage(batch_of(rgb, alpha=False), "JPEG", lossless=False), "JPEG", quality)
     return file.getvalue()
+
+
+def through_jpeg(rgb: Rgb, quality: int) -> Rgb:
+    """A picture (H, W, 3) as JPEG (4:2:0, as cameras and the web have it) leaves it; `quality` 1 to 100 as libjpeg counts."""
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=2)
+    file.seek(0)
+    return np.array(JpegImageFile(file))
 
 
 def png_pixels(data: bytes) -> Rgb:

@@ -29,7 +29,7 @@ def blend(first: Stored, second: Stored, alpha: float) -> Stored:
     source = f"{alpha:g} of the way from {first.sha256[:12]} to {second.sha256[:12]}"
     # With those further up: a blend of blends is still of the family.
     parents = tuple(dict.fromkeys((first.sha256, second.sha256, *first.origin.parents, *second.origin.parents)))
-    origin = replace(first.origin, source=source, source_sha256="", parents=parents)
+    origin = replace(first.origin, source=source, source_sha256="", parents=parents, notes={})
     return Stored(state, origin, digest(state))
 
 

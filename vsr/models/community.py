@@ -53,7 +53,9 @@ class CommunityNetwork(SingleFrame):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._descriptor(x.clone())  # some scale their input in place (RCAN, by 255)
+        x = x.clone()  # some scale their input in place (RCAN, by 255)
+        # The descriptor's own call forbids gradients, and clips: to train, what it calls is called.
+        out: Tensor = self._descriptor._call_fn(self.network, x) if self.training else self._descriptor(x)
         return out
 
 
@@ -63,8 +65,8 @@ def build(path: Path, state: Mapping[str, Any]) -> CommunityNetwork:
     Raises WeightsError when the weights do not fit, ModelError when their network is not one that upscales RGB images.
     """
     descriptor = _describe(path, state)
-    network = descriptor.model.float().eval()
-    return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict())))
+    network = descriptor.model.float()
+    return CommunityNetwork(descriptor, _spec(path, descriptor, digest(network.state_dict()))).eval()
 
 
 def tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:

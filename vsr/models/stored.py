@@ -30,6 +30,7 @@ class Origin:
     """What the file says about its weights: how to build their network, and where they come from.
 
     parents  the digests of the weights that these were trained on from, or blended of, and of theirs; () where none are known
+    notes    what their training tells of itself (recipe, data, steps, metrics); {} for those that were not trained here
     """
 
     architecture: str
@@ -38,6 +39,7 @@ class Origin:
     source: str = ""
     source_sha256: str = ""
     parents: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def write(path: Path, state: Mapping[str, Tensor], origin: Origin) -> Stored:
         "source_sha256": origin.source_sha256,
         "tensors_sha256": sha256,
         **({"parents": json.dumps(origin.parents)} if origin.parents else {}),
+        **({"notes": json.dumps(dict(origin.notes), sort_keys=True)} if origin.notes else {}),
     }
     _replace(path, save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
     return Stored(dict(state), origin, sha256)
@@ -121,6 +124,7 @@ def read(path: Path) -> Stored | None:
             source=metadata["source"],
             source_sha256=metadata["source_sha256"],
             parents=tuple(map(str, json.loads(metadata.get("parents", "[]")))),
+            notes=dict(json.loads(metadata.get("notes", "{}"))),
         )
         expected = metadata["tensors_sha256"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as exc:

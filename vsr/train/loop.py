@@ -1,0 +1,262 @@
+"""Training, from top to bottom: pairs in, one step after the other, weights out.
+
+Everything that is drawn follows from the recipe's seed and the step's number, so a checkpoint holds networks, their average and
+the optimisers, and nothing else; a run that was killed goes on as if it had not been, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+from typing import cast
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from vsr import toml
+from vsr.errors import ConfigError, Interrupted, JobError
+from vsr.models import checkpoints
+from vsr.models.community import CommunityNetwork
+from vsr.recipe import Recipe
+from vsr.train import checkpoint, ranks
+from vsr.train.data import Crops, loaded
+from vsr.train.log import NAME, Log, best, read_log
+from vsr.train.networks import build_generator
+from vsr.train.samples import write_samples
+from vsr.train.trainer import Trainer, rate_factor
+from vsr.train.validate import Figures, Judges, validate
+from vsr.train.verdict import Verdict, verdict
+
+LOCK = ".lock"
+FREE = frozenset(  # of a recipe: what may be another when training goes on
+    f"train.{key}" for key in ("steps", "validate_every", "log_every", "save_minutes", "keep", "out", "tensorboard")
+) | {"data.validate", "title", "paper", "name"}  # fmt: skip
+BEST = "best.safetensors"
+SHOWN = 4  # sample pictures of each validation
+SURE = 1e-4  # a critic's loss below which it is never wrong ...
+SURE_REPORTS = 50  # ... and so many reports of that in a row from which on it teaches nothing
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train, on what, and where. `crops` draw for all ranks; `judges` give the pictures to validate on (None: none)."""
+
+    recipe: Recipe
+    crops: Crops
+    folder: Path
+    device: torch.device
+    judges: Judges | None = None
+    held: Judges | None = None  # of scenes that were held back: the result is judged by them, and must be better
+    force: bool = False  # export it in any case
+    resume: bool = False
+    threads: int = 1  # that make pairs
+    stop: Callable[[], bool] = lambda: False  # asked after each step: save, and leave
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, and the last reported means of the losses."""
+
+    step: int
+    steps: int
+    seconds: float
+    steps_per_second: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    figures: Figures | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.steps - self.step) / self.steps_per_second if self.steps_per_second > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it: steps in all, seconds of this run, the weights to use, the best validation's step and figures."""
+
+    steps: int
+    seconds: float
+    weights: Path
+    best_step: int | None
+    best: Mapping[str, float]
+    verdict: Verdict | None = None
+    notes: tuple[str, ...] = ()
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -> Trained:
+    """Train until the recipe's last step, saving, validating and reporting on the way; then export.
+
+    Every process of `rank` calls it. Raises JobError when the folder belongs to another recipe or process, and when training
+    has gone wrong, with the last checkpoint from before; Interrupted when `task.stop` says so; and what reading the data raises.
+    """
+    recipe, folder = task.recipe, task.folder
+    lead = rank.rank == 0
+    with ExitStack() as stack:
+        if lead:
+            stack.enter_context(claimed(folder))
+        trainer = Trainer(recipe, task.device)
+        text = toml.dump(recipe)
+        step = begun_at = _resumed(task, trainer, text)
+        log = Log(folder, step, tensorboard=recipe.train.tensorboard) if lead else None
+        began = saved = monotonic()
+        sums: dict[str, Tensor] = {}
+        reported, sure = step, 0
+        pairs = stack.enter_context(
+            loaded(task.crops, recipe.train.seed, rank=rank.rank, start=step, stop=recipe.train.steps, threads=task.threads)
+        )
+        for batch in pairs:
+            losses = trainer.step(step, batch)
+            step += 1
+            for name, value in losses.items():
+                sums[name] = sums[name] + value if name in sums else value
+            last, stopped = step == recipe.train.steps, task.stop()
+            figures = None
+            if last or _due(step, recipe.train.log_every):
+                means = ranks.averaged({name: value / (step - reported) for name, value in sums.items()})
+                sums, reported = {}, step
+                _require_sense(means, step, folder)
+                sure = sure + 1 if means.get("critic", math.inf) < SURE else 0
+                if sure >= SURE_REPORTS:
+                    raise _collapsed(step, folder)
+                if log is not None:
+                    rate = recipe.train.rate * rate_factor(recipe.train, step - 1)
+                    log.write("loss", step, **means, rate=rate, seconds=round(monotonic() - began, 3))
+            if log is not None and task.judges and (last or _due(step, recipe.train.validate_every)):
+                figures = _validated(task, trainer, step, log)
+            if log is not None and (last or stopped or monotonic() - saved > 60 * recipe.train.save_minutes):
+                checkpoint.save(folder, step, text, trainer.parts, recipe.train.keep)
+                saved = monotonic()
+            if stopped and not last:
+                raise Interrupted(f"{step} of {recipe.train.steps} steps are in {folder}; --resume goes on from there")
+            if on_progress and (reported == step or figures):
+                spent = monotonic() - began
+                on_progress(Progress(step, recipe.train.steps, spent, (step - begun_at) / spent, means, figures))
+        if log is None:
+            return Trained(step, monotonic() - began, folder, None, {}, notes=trainer.begun.notes)
+        log.tabulate()
+        return _finished(task, trainer, step, monotonic() - began)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, made where it is not there, closed to other trainings. Raises JobError, and ConfigError where it cannot be."""
+    there = folder.is_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise JobError(f"{folder}: another training is at work there; choose another folder with --set train.out=DIR") from exc
+    except OSError as exc:
+        raise ConfigError(f"{folder}: cannot be written: {exc.strerror}; choose another with --set train.out=DIR") from exc
+    try:
+        yield
+    finally:
+        if not there and {path.name for path in folder.iterdir()} <= {LOCK, NAME} and not read_log(folder):  # nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _resumed(task: Task, trainer: Trainer, text: str) -> int:
+    """The step to go on from. Raises JobError where there is work that nobody asked to go on with, or none to go on with."""
+    found = checkpoint.checkpoints(task.folder)
+    if not task.resume:
+        if found:
+            raise JobError(f"{task.folder}: holds a training already; go on with --resume, or choose another --set train.out=DIR")
+        return 0
+    if not found:
+        raise JobError(f"{task.folder}: holds no checkpoint to go on from; leave --resume out")
+    return checkpoint.restore(found[-1], text, trainer.parts, FREE)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _require_sense(means: Mapping[str, float], step: int, folder: Path) -> None:
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if bad:
+        raise JobError(
+            f"step {step}: the {' and '.join(bad)} loss is no number any more: training has diverged. {_way_back(folder)}; "
+            "lower train.rate, set train.clip, or train.precision = fp32, and train into another folder"
+        )
+
+
+def _collapsed(step: int, folder: Path) -> JobError:
+    return JobError(
+        f"step {step}: the critic has not been wrong for {SURE_REPORTS} reports: the generator learns nothing from it any more. "
+        f"{_way_back(folder)}; lower train.critic_rate, or begin from weights that were trained for PSNR (train.init)"
+    )
+
+
+def _way_back(folder: Path) -> str:
+    found = checkpoint.checkpoints(folder)
+    return f"The last checkpoint, {found[-1]}, was good" if found else "There is no checkpoint yet"
+
+
+def _validated(task: Task, trainer: Trainer, step: int, log: Log) -> Figures:
+    """Judge the network, keep the best weights so far, and some pictures."""
+    assert task.judges is not None
+    before = best(task.folder, "psnr_y")
+    found = [validate(trainer.shipped, scale, task.judges, task.device, SHOWN) for scale in sorted(task.recipe.network.scales)]
+    figures, samples = found[-1]
+    mean = sum(each.psnr_y for each, _ in found) / len(found)
+    log.write("validation", step, psnr_y=mean, ssim_y=sum(each.ssim_y for each, _ in found) / len(found))
+    write_samples(task.folder / "samples" / f"step-{step:08d}.png", samples, task.recipe.name, step)
+    if before is None or mean > before["psnr_y"]:
+        _export(task, trainer, BEST, step, {"psnr_y": mean})
+    return replace(figures, psnr_y=mean)
+
+
+def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Trained:
+    """The last weights under the recipe's name; those to use are the best ones, where there are figures that mean that.
+
+    Raises JobError where they are no better than what they began from, on scenes that were held back.
+    """
+    judged = _judged(task, trainer) if task.held is not None else None
+    if judged is not None and not judged.better and not task.force:
+        raise JobError(
+            f"no better than what it began from: {judged}. Nothing is exported; train longer (--set train.steps=N --resume), on "
+            "more clips, or take it all the same: --resume --force"
+        )
+    last = _export(task, trainer, f"{task.recipe.name}{checkpoints.SUFFIX}", step, {})
+    line = best(task.folder, "psnr_y")
+    by_psnr = line is not None and task.recipe.loss.adversarial == "none"  # PSNR does not rank what a critic has trained
+    figures = {} if line is None else {key: line[key] for key in ("psnr_y", "ssim_y")}
+    weights = task.folder / BEST if by_psnr else last
+    return Trained(step, seconds, weights, None if line is None else line["step"], figures, judged, trainer.begun.notes)
+
+
+def _judged(task: Task, trainer: Trainer) -> Verdict:
+    """The network against the one that it began from."""
+    assert task.held is not None
+    train, scale = task.recipe.train, max(task.recipe.network.scales)
+    first = build_generator(task.recipe.network, train.seed, train.init).network
+    before, after = (
+        validate(network, scale, task.held, task.device)[0].pictures for network in (first.to(task.device), trainer.shipped)
+    )
+    return verdict(before, after, train.seed)
+
+
+def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping[str, float]) -> Path:
+    recipe = task.recipe
+    notes = {
+        "recipe": recipe.name, "title": recipe.title, "steps": str(step), "seed": str(recipe.train.seed),
+        "data": f"{len(task.crops.items)} files, {recipe.data.degrade}",
+        **{key: f"{value:.4f}" for key, value in figures.items()},
+    }  # fmt: skip
+    path = task.folder / name
+    begun, shipped = trainer.begun, trainer.shipped
+    if begun.options is None:  # not ours: the tensors alone, under the names by which it is recognised
+        checkpoint.export_plain(path, cast(CommunityNetwork, shipped).network.state_dict())
+    else:
+        checkpoint.export(path, begun.network.spec, begun.options, shipped.state_dict(), notes=notes, parents=begun.parents)
+    return path

@@ -1,0 +1,87 @@
+"""Fine-tuning's last question: is it better on scenes that it never saw, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from vsr.engine.reuse import singles
+from vsr.engine.window import Windows
+from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout
+from vsr.media.clips import open_clip
+from vsr.train.degrade import Degradation
+from vsr.train.footage import Item
+from vsr.train.validate import Judged, Judges
+
+FRAMES = 12  # of each scene: neighbours are much alike
+RESAMPLES = 10_000
+INTERVAL = (2.5, 97.5)  # percent
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The mean change over held-back pictures, and its 95 % interval by drawing scenes anew (Efron's percentile bootstrap)."""
+
+    change: float
+    low: float
+    high: float
+    pictures: int
+    scenes: int
+
+    @property
+    def better(self) -> bool:
+        """Is all of the interval above 0? With one scene there is no telling: then the mean has to do."""
+        return self.low > 0 if self.scenes > 1 else self.change > 0
+
+    def __str__(self) -> str:
+        sure = f"95 %: {self.low:+.2f} to {self.high:+.2f}" if self.scenes > 1 else "one scene: no interval"
+        return f"{self.change:+.2f} dB ({sure}) on {self.pictures} pictures of {self.scenes} scenes that were held back"
+
+
+def held_judges(held: Sequence[Item], degrade: Degradation, seed: int, context: int) -> Judges:
+    """The first frames of each held-back scene, made small as in training, always by the same draws. Names are `scene/frame`."""
+
+    def judges(scale: int) -> Iterator[Judged]:
+        for number, item in enumerate(held):
+            yield from _scene(item, number, degrade, seed, scale, context)
+
+    return judges
+
+
+def _scene(item: Item, number: int, degrade: Degradation, seed: int, scale: int, context: int) -> Iterator[Judged]:
+    clip = open_clip(item.path)
+    try:
+        stop = len(clip) if item.stop is None else item.stop
+        high = clip.frames(range(item.first, min(stop, item.first + FRAMES)))
+        even = 2 * scale  # codecs take even sizes
+        high = high[..., : high.shape[-2] // even * even, : high.shape[-1] // even * even]
+        low = degrade(high, scale, np.random.default_rng([seed, number]))
+    finally:
+        clip.close()
+    frames = [_frame(picture, at) for at, picture in enumerate(low)]
+    windows = [*Windows(context, 1).through(frames)] if context else [one for frame in frames for one in singles(frame)]
+    for at, (window, truth) in enumerate(zip(windows, high, strict=True)):
+        yield Judged(f"{number}/{at}", window, _frame(truth, at))
+
+
+def _frame(picture: Tensor, at: int) -> FrameBatch:
+    """(3, H, W) uint8 as one RGB frame."""
+    rows, columns = picture.shape[-2:]
+    format = FrameFormat(columns, rows, PixelLayout("rgb"), ColorSpec(matrix=0, full_range=True, primaries=1, transfer=13))
+    return FrameBatch(format, tuple(plane[None].numpy().copy() for plane in picture), (at,), (1,), at)
+
+
+def verdict(before: Mapping[str, float], after: Mapping[str, float], seed: int) -> Verdict:
+    """The change from `before` to `after`, values of pictures by the names that `held_judges` gives. One draw per seed."""
+    scenes: dict[str, list[float]] = {}
+    for name, value in after.items():
+        scenes.setdefault(name.split("/")[0], []).append(value - before[name])
+    sums = np.array([(sum(each), len(each)) for each in scenes.values()])
+    rng = np.random.default_rng(seed)
+    drawn = sums[rng.integers(len(sums), size=(RESAMPLES, len(sums)))].sum(1)
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], INTERVAL)
+    total = sums.sum(0)
+    return Verdict(float(total[0] / total[1]), float(low), float(high), int(total[1]), len(sums))
