@@ -23,10 +23,12 @@ from vsr.cli.main import cli
 from vsr.errors import ConfigError, JobError, ModelError, UsageError, VsrError
 from vsr.frames import FrameFormat
 from vsr.models import stored
+from vsr.models.srresnet import SRResNet
 from vsr.models.weights import load
 from vsr.recipe import load_recipe, recipe_names
 from vsr.train.checkpoint import checkpoints
 from vsr.train.log import read_log
+from vsr.train.networks import build_generator
 from vsr.train.setup import crops_of, items_of
 from vsr.train.trainer import Trainer
 from vsr.train.verdict import verdict
@@ -406,3 +408,22 @@ def test_tensorboard_gets_the_log(photos: Path, tmp_path: Path) -> None:
     options = settings("edsr_baseline_x2_small", photos, tmp_path / "out", **{"train.steps": 2, "train.tensorboard": "true"})
     assert run("edsr_baseline_x2_small", *sets(options)).exit_code == 0
     assert list((tmp_path / "out" / "tensorboard").glob("events*"))
+
+
+def test_a_gan_begins_with_the_very_network_that_it_is_given(tmp_path: Path) -> None:
+    """Published SRResNets differ in biases, slopes and their last layer: weights that fit by chance would be another function."""
+    first = SRResNet(1, num_feat=8, tanh=True, conv_bias=True, channel_slopes=True, bn_eps=1e-3)
+    options: dict[str, Any] = {
+        "num_block": 1,
+        "num_feat": 8,
+        "tanh": True,
+        "conv_bias": True,
+        "channel_slopes": True,
+        "bn_eps": 1e-3,
+    }
+    stored.write(tmp_path / "psnr.safetensors", first.state_dict(), stored.Origin("SRResNet", options, 4, "made by a test"))
+    recipe = load_recipe("srgan_mse_x4", [f"train.init={tmp_path / 'psnr.safetensors'}"])
+    begun = build_generator(recipe.network, 0, recipe.train.init)
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(begun.network.eval()(picture), first.eval()(picture), rtol=0, atol=0)
+    assert not any("left behind" in note or "new" in note for note in begun.notes)
