@@ -53,7 +53,7 @@ def compared(seed: int, fresh: Curve, begun: Curve) -> list[Row]:
     rows: list[Row] = []
     for name, points in (("from scratch", fresh), ("from x2", begun)):
         shown = {f"dB at {step}": round(value, 2) for step, value in points[:: max(1, len(points) // 6)] + points[-1:]}
-        rows.append({"seed": seed, "x4": name, **shown, f"reaches {level:.2f} dB at": reached(points, level) or "never"})
+        rows.append({"seed": seed, "x4": name, **shown, "as good as scratch at": reached(points, level) or "never"})
     return rows
 
 
