@@ -16,20 +16,23 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-from tests.train.pictures import write_folder
+from tests.train.pictures import moving, write, write_folder
 from vsr.cli.main import cli
 from vsr.errors import ConfigError, DeviceError, Interrupted, JobError
 from vsr.models import stored
 from vsr.models.weights import load
 from vsr.recipe import load_recipe
 from vsr.train.checkpoint import checkpoints
+from vsr.train.degrade import parse_degradation
+from vsr.train.footage import find_items
 from vsr.train.health import SURE_REPORTS, Health
 from vsr.train.log import read_log
 from vsr.train.loop import _stepped, claimed
 from vsr.train.networks import build_generator
 from vsr.train.setup import crops_of, items_of
 from vsr.train.trainer import Trainer
-from vsr.train.validate import validate
+from vsr.train.validate import Judged, pixels_of, validate
+from vsr.train.verdict import _frame, held_judges
 
 RECIPE = "edsr_baseline_x2_small"
 
@@ -159,9 +162,6 @@ def test_weights_of_another_scale_are_refused(photos: Path, tmp_path: Path) -> N
 
 
 def test_mdsr_is_validated_at_each_scale_by_its_own_branch() -> None:
-    from vsr.train.validate import Judged
-    from vsr.train.verdict import _frame
-
     recipe = load_recipe("mdsr_small", ["network.options.num_block=1", "network.options.num_feat=8"])
     network = build_generator(recipe.network, 0).network
     truth = {scale: torch.full((3, 12 * scale, 12 * scale), 90, dtype=torch.uint8) for scale in (2, 3, 4)}
@@ -215,3 +215,49 @@ def test_processes_stop_at_one_step_and_notice_each_other_s_end(photos: Path, tm
     both[1].communicate()
     assert both[0].returncode == 1
     assert "another process of this training has ended" in first and "internal error" not in first
+
+
+def test_the_best_is_of_one_test_set(photos: Path, tmp_path: Path) -> None:
+    """Going on with another set to validate on: the first one's figures are no measure for it."""
+    other = write_folder(tmp_path / "other", 1, 40, 40)
+    first = run(*options(photos, tmp_path / "out", "train.steps=2", f"data.validate={photos}"))
+    assert first.exit_code == 0, first.exception
+    lines = (tmp_path / "out" / "log.jsonl").read_text().replace('"psnr_y": ', '"psnr_y": 9')  # as if it had been an easy one
+    (tmp_path / "out" / "log.jsonl").write_text(lines)
+    told = tmp_path / "told.json"
+    again = run(*options(photos, tmp_path / "out", "train.steps=4", f"data.validate={other}"), "--resume", "--json", str(told))
+    assert again.exit_code == 0, again.exception
+    assert json.loads(told.read_text())["best"]["step"] == 4
+    kept = stored.read(tmp_path / "out" / "best.safetensors")
+    assert kept is not None and kept.origin.notes["steps"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "told"),
+    [
+        ("edvr_m_x4_small", "train.steps=9000", "the rate is 0 after the periods' 4000"),
+        ("edvr_m_x4_small", "train.fusion_first=5", "goes with init"),
+    ],
+)
+def test_steps_that_would_teach_nothing_are_refused(recipe: str, setting: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_recipe(recipe, [setting])
+
+
+def test_recipes_begin_from_what_can_be_had() -> None:
+    """EDVR-M begins from nothing: then its fusion alone has nothing to learn from."""
+    assert load_recipe("edvr_m_x4").train.fusion_first == 0
+    with pytest.raises(ConfigError, match=r"Train it first and give"):
+        build_generator(load_recipe("edsr_x4", ["network.options.num_block=1"]).network, 0, "edsr_x2.safetensors")
+
+
+def test_pairs_of_one_s_own_are_judged_by_their_own_lr(tmp_path: Path) -> None:
+    high, low = moving(4, 32, 48), moving(4, 16, 24, seed=5)
+    for number in range(4):
+        write(tmp_path / "hr" / f"{number}.png", high[number])
+        write(tmp_path / "lr" / f"{number}.png", low[number])
+    items = find_items([tmp_path / "hr"], 1, tmp_path / "lr")
+    judged = list(held_judges(items, parse_degradation("bicubic"), 0, 0)(2))
+    assert len(judged) == 4
+    for each, lr, hr in zip(judged, low, high, strict=True):
+        assert torch.equal(pixels_of(each.lr)[0], lr) and torch.equal(pixels_of(each.hr)[0], hr)

@@ -13,7 +13,7 @@ import click
 
 from vsr.cli.console import Console, progress_shown, reported, write_json
 from vsr.cli.process import asked_to_stop
-from vsr.errors import UsageError
+from vsr.errors import ConfigError, UsageError
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ def preview(recipe: Recipe, count: int, options: dict[str, Any]) -> None:
     wish = replace(recipe, data=replace(recipe.data, batch=count))
     rows = sheet_rows(crops_of(wish, items_of(wish)[0]).batch(recipe.train.seed, 0))
     folder = folder_of(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{folder}: cannot be made: {exc.strerror}; choose another with --set train.out=DIR") from exc
     path = folder / "preview.png"
     write_contact_sheet(path, rows, title=f"{recipe.name}: {recipe.data.degrade}", width=256)
     Console(quiet=options["json_file"] == STDIO).say(f"{path}: {len(rows)} pairs, as step 0 would see them")

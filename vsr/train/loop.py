@@ -204,11 +204,12 @@ def _due(step: int, every: int) -> bool:
 def _validated(task: Task, trainer: Trainer, step: int, log: Log) -> Figures:
     """Judge the network, keep the best weights so far, and some pictures."""
     assert task.judges is not None
-    before = best(task.folder, "psnr_y")
+    on = task.recipe.data.validate  # figures of another test set say nothing beside these
+    before = best(task.folder, "psnr_y", on)
     found = [validate(trainer.shipped, scale, task.judges, task.device, SHOWN) for scale in sorted(task.recipe.network.scales)]
     figures, samples = found[-1]
     mean = sum(each.psnr_y for each, _ in found) / len(found)
-    log.write("validation", step, psnr_y=mean, ssim_y=sum(each.ssim_y for each, _ in found) / len(found))
+    log.write("validation", step, on=on, psnr_y=mean, ssim_y=sum(each.ssim_y for each, _ in found) / len(found))
     write_samples(task.folder / "samples" / f"step-{step:08d}.png", samples, task.recipe.name, step)
     if before is None or mean > before["psnr_y"]:
         _export(task, trainer, BEST, step, {"psnr_y": mean})
@@ -223,11 +224,11 @@ def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Traine
     judged = _judged(task, trainer) if task.held is not None else None
     if judged is not None and not judged.better and not task.force:
         raise JobError(
-            f"no better than what it began from: {judged}. Nothing is exported; train longer (--set train.steps=N --resume), on "
-            "more clips, or take it all the same: --resume --force"
+            f"no better than what it began from: {judged}. Nothing is exported; train longer (more train.steps, and "
+            "train.periods with them, into another folder), on more clips, or take it all the same: --resume --force"
         )
     last = _export(task, trainer, f"{task.recipe.name}{checkpoints.SUFFIX}", step, {})
-    line = best(task.folder, "psnr_y")
+    line = best(task.folder, "psnr_y", task.recipe.data.validate)
     # PSNR does not rank what a critic has trained; and what was judged on held-back scenes are the last weights
     by_psnr = line is not None and judged is None and task.recipe.loss.adversarial == "none"
     figures = {} if line is None else {key: line[key] for key in ("psnr_y", "ssim_y")}
@@ -250,7 +251,7 @@ def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping
     recipe = task.recipe
     notes = {
         "recipe": recipe.name, "title": recipe.title, "steps": str(step), "seed": str(recipe.train.seed),
-        "data": f"{len(task.crops.items)} files, {recipe.data.degrade}",
+        "data": f"{len({item.path for item in task.crops.items})} files, {'pairs' if recipe.data.lr else recipe.data.degrade}",
         **{key: f"{value:.4f}" for key, value in figures.items()},
     }  # fmt: skip
     path = task.folder / name
