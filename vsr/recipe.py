@@ -165,6 +165,7 @@ class Recipe:
 
     title   one line for people: network, data, source
     paper   where its numbers come from
+    name    of the weights' file; the recipe's file has it where it says none
     """
 
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
@@ -174,6 +175,10 @@ class Recipe:
     title: str = ""
     paper: str = ""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name and (Path(self.name).name != self.name or self.name == "best"):
+            raise ValueError("name: becomes that of a file beside best.safetensors; give another")
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:

@@ -244,6 +244,13 @@ def test_steps_that_would_teach_nothing_are_refused(recipe: str, setting: str, t
         load_recipe(recipe, [setting])
 
 
+def test_a_fusion_that_is_not_there_cannot_come_first(photos: Path, tmp_path: Path) -> None:
+    assert run(*options(photos, tmp_path / "a", "train.steps=1")).exit_code == 0
+    weights = str(tmp_path / "a" / f"{RECIPE}.safetensors")
+    result = run(*options(photos, tmp_path / "b", "train.fusion_first=1"), "--init", weights)
+    assert isinstance(result.exception, ConfigError) and "EDSR has no fusion" in str(result.exception)
+
+
 def test_recipes_begin_from_what_can_be_had() -> None:
     """EDVR-M begins from nothing: then its fusion alone has nothing to learn from."""
     assert load_recipe("edvr_m_x4").train.fusion_first == 0

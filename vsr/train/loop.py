@@ -208,12 +208,12 @@ def _validated(task: Task, trainer: Trainer, step: int, log: Log) -> Figures:
     before = best(task.folder, "psnr_y", on)
     found = [validate(trainer.shipped, scale, task.judges, task.device, SHOWN) for scale in sorted(task.recipe.network.scales)]
     figures, samples = found[-1]
-    mean = sum(each.psnr_y for each, _ in found) / len(found)
-    log.write("validation", step, on=on, psnr_y=mean, ssim_y=sum(each.ssim_y for each, _ in found) / len(found))
+    mean, ssim = (sum(getattr(each, key) for each, _ in found) / len(found) for key in ("psnr_y", "ssim_y"))
+    log.write("validation", step, on=on, psnr_y=mean, ssim_y=ssim)
     write_samples(task.folder / "samples" / f"step-{step:08d}.png", samples, task.recipe.name, step)
     if before is None or mean > before["psnr_y"]:
         _export(task, trainer, BEST, step, {"psnr_y": mean})
-    return replace(figures, psnr_y=mean)
+    return replace(figures, psnr_y=mean, ssim_y=ssim)
 
 
 def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Trained:
