@@ -114,6 +114,12 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "b.toml"))
 
 
+@pytest.mark.parametrize("name", ["a/b", "../a", "best"])
+def test_a_name_is_that_of_a_file_of_its_own(name: str) -> None:
+    with pytest.raises(ConfigError, match="name: becomes that of a file"):
+        load_recipe("srresnet_x4", [f"name={name}"])
+
+
 def test_names_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean esrgan_x4"):
         load_recipe("esrgan_4x")

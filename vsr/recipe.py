@@ -108,7 +108,7 @@ class TrainRecipe:
     rise                steps in which the rate grows from 0
     average             decay of the weights' moving average, which is what is validated and exported (0: none)
     clip                largest norm of the generator's gradient (0: any)
-    fusion_first        steps in which EDVR's TSA fusion alone is trained
+    fusion_first        steps in which EDVR's TSA fusion alone is trained, after beginning from a network without it
     precision           "auto": bf16 where the device is good at it, else fp32
     init                a model's name or a file whose weights are taken, as far as they fit
     validate_every, log_every   steps (0: only at the end)
@@ -151,6 +151,12 @@ class TrainRecipe:
             raise ValueError("counts and limits cannot be negative")
         if (self.schedule == "cosine") != bool(self.periods):
             raise ValueError("periods: go with schedule = 'cosine'")
+        if self.periods and not self.floor and self.steps > sum(self.periods):
+            raise ValueError(
+                f"steps: {self.steps}, but the rate is 0 after the periods' {sum(self.periods)}; lengthen periods, too"
+            )
+        if self.fusion_first and not self.init:
+            raise ValueError("fusion_first: goes with init; all else would stay as random as it is")
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,7 @@ class Recipe:
 
     title   one line for people: network, data, source
     paper   where its numbers come from
+    name    of the weights' file; the recipe's file has it where it says none
     """
 
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
@@ -168,6 +175,10 @@ class Recipe:
     title: str = ""
     paper: str = ""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name and (Path(self.name).name != self.name or self.name == "best"):
+            raise ValueError("name: becomes that of a file beside best.safetensors; give another")
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:

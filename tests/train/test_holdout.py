@@ -62,3 +62,11 @@ def test_a_film_of_one_shot_gives_its_end(tmp_path: Path) -> None:
 def test_shares_that_are_none(tmp_path: Path, share: float) -> None:
     with pytest.raises(ConfigError, match="cannot be held back"):
         hold_back([], share, 0)
+
+
+def test_what_cannot_be_read_is_left_to_training(tmp_path: Path) -> None:
+    good = clip(tmp_path / "good", 4, 4)
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    bad = Item(str(tmp_path / "bad.mp4"))
+    kept = hold_back([bad, good], 0.5, 0)
+    assert bad in kept.train and len(kept.held) == 1

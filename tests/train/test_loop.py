@@ -307,7 +307,7 @@ def test_a_sheet_of_pairs_before_any_hour_is_spent(photos: Path, tmp_path: Path)
         (["network.architecture=EDSRR"], "EDSRR"),
         (["network.options.blocks=3"], "blocks"), (["train.stepz=3"], "did you mean steps"), (["train.steps=0"], "steps"),
         (["network.scales=[7]"], "scale 7"), (["data.crop=4000"], "smaller than the crop"), (["train.init=nonsense"], "nonsense"),
-        (["train.init=x2.safetensors"], "vsr train x2"),
+        (["train.init=edsr_baseline_x2.safetensors"], "vsr train edsr_baseline_x2)"),
         (["data.validate=/none"], "/none"),
     ],
 )  # fmt: skip

@@ -118,6 +118,8 @@ def progress_shown(how: str, console: Console, unit: str = "frame") -> Iterator[
     bar = tqdm(unit=unit, dynamic_ncols=True, file=sys.stderr, leave=False)
 
     def draw(progress: Progress) -> None:
+        if not progress.seconds:  # work that is gone on with: what was there before says nothing of the speed
+            bar.initial = bar.n = progress.frames
         bar.set_description(progress.stage, refresh=False)
         if progress.total and bar.total != max(progress.total, progress.frames):
             bar.total = max(progress.total, progress.frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import click
 
 from vsr.cli.console import Console, progress_shown, reported, write_json
 from vsr.cli.process import asked_to_stop
-from vsr.errors import UsageError
+from vsr.errors import ConfigError, UsageError
 from vsr.names import STDIO
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run_train(options: dict[str, Any]) -> None:
     """Reads the recipe, finds the data, trains, says what came of it."""
     from vsr.recipe import load_recipe
 
-    settings = [*options["settings"], *([f'train.init="{options["init"]}"'] if options["init"] else [])]
+    settings = [*options["settings"], *([f"train.init={json.dumps(options['init'])}"] if options["init"] else [])]
     recipe = load_recipe(options["recipe"], settings)
     if not recipe.data.train:
         raise UsageError("there is nothing to train on: give --set data.train=DIR")
@@ -98,11 +99,12 @@ def run_train(options: dict[str, Any]) -> None:
             )  # fmt: skip
             lead = rank.rank == 0
             console = Console(quiet=not lead, to_stderr=options["json_file"] == STDIO)
-            with steps_shown(options["progress"] if lead else "none", console) as draw:
+            notes: list[str] = []
+            with steps_shown(options["progress"] if lead else "none", console, notes) as draw:
                 result = train(task, rank, draw)
     if not lead:
         return
-    for note in (*result.notes, *(f"left out: {why}" for why in crops.skipped.values())):
+    for note in (f"left out: {why}" for why in crops.skipped.values()):
         console.say(note)
     figures = ", ".join(f"{key} {value:.2f}" if "psnr" in key else f"{key} {value:.4f}" for key, value in result.best.items())
     console.say(
@@ -113,7 +115,7 @@ def run_train(options: dict[str, Any]) -> None:
     console.say(f"{result.weights}: use it as --model {result.weights}")
     best = {"step": result.best_step, "metrics": dict(result.best)}
     write_json(
-        options["json_file"], "train", "ok", list(result.notes), steps=result.steps, seconds=result.seconds, best=best,
+        options["json_file"], "train", "ok", notes, steps=result.steps, seconds=result.seconds, best=best,
         weights=str(result.weights), recipe=recipe.name, verdict=result.verdict,
     )  # fmt: skip
 
@@ -132,7 +134,10 @@ def preview(recipe: Recipe, count: int, options: dict[str, Any]) -> None:
     wish = replace(recipe, data=replace(recipe.data, batch=count))
     rows = sheet_rows(crops_of(wish, items_of(wish)[0]).batch(recipe.train.seed, 0))
     folder = folder_of(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{folder}: cannot be made: {exc.strerror}; choose another with --set train.out=DIR") from exc
     path = folder / "preview.png"
     write_contact_sheet(path, rows, title=f"{recipe.name}: {recipe.data.degrade}", width=256)
     Console(quiet=options["json_file"] == STDIO).say(f"{path}: {len(rows)} pairs, as step 0 would see them")
@@ -140,13 +145,16 @@ def preview(recipe: Recipe, count: int, options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def steps_shown(how: str, console: Console) -> Iterator[Callable[[Progress], None] | None]:
-    """Draws progress, with losses; without a bar a line for each validation."""
+def steps_shown(how: str, console: Console, notes: list[str]) -> Iterator[Callable[[Progress], None]]:
+    """Draws progress, with losses; without a bar a line for each validation. Notes are said at once, and kept."""
     from vsr.report import Progress as Shown
 
     with progress_shown(how, console, unit="step") as draw:
 
         def tell(progress: Progress) -> None:
+            for note in progress.notes:
+                notes.append(note)
+                console.say(note)
             if progress.figures is not None:
                 figures = progress.figures
                 console.say(f"step {progress.step}: {figures.psnr_y:.2f} dB, SSIM {figures.ssim_y:.4f}")

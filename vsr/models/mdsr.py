@@ -5,7 +5,9 @@ Parameter names are those of the authors' PyTorch code, so its files load with s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -25,6 +27,9 @@ from vsr.models.edsr import (
 from vsr.models.single import SingleFrame
 from vsr.models.spec import ModelSpec, Option
 
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class MDSR(SingleFrame):
     """(N, 3, H, W) RGB 0..1 -> (N, 3, H*scale, W*scale), not clipped.
@@ -36,7 +41,7 @@ class MDSR(SingleFrame):
     def __init__(self, num_block: int = 16, *, num_feat: int = 64, scale: int = 4, rgb_range: float = RGB_RANGE) -> None:
         super().__init__()
         _check(scale)
-        self.scale = scale
+        self.scale, self.num_feat = scale, num_feat
         self.rgb_range = rgb_range
         self.sub_mean = MeanShift(-1, rgb_range)
         self.add_mean = MeanShift(1, rgb_range)
@@ -58,6 +63,13 @@ class MDSR(SingleFrame):
         x = self.body(x).add_(x)  # (N, C, H, W): the long skip
         image: Tensor = self.add_mean(self.tail(self.upsample[branch](x)))
         return image.div_(self.rgb_range)
+
+    def at(self, scale: int) -> Self:
+        """A copy whose own scale is another. Raises ModelError for one that does not exist."""
+        net = copy.deepcopy(self)
+        net.scale = _check(scale)
+        net.spec = net._facts(len(self.body) - 1, self.num_feat)
+        return net
 
     def _facts(self, num_block: int, num_feat: int) -> ModelSpec:
         # As EDSR, and four 5x5 convolutions more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ class Network(nn.Module):
     """A module with facts about itself, and `to` as the `Generator` protocol has it."""
 
     spec: ModelSpec
+
+    def at(self, scale: int) -> Self:
+        """A copy for one of the scales that it was trained for: of most, the only one."""
+        return copy.deepcopy(self)
 
     if TYPE_CHECKING:
         # torch declares overloads without memory_format beside a device; nn.Module.to itself takes all three.

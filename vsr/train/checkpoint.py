@@ -57,8 +57,11 @@ def save(folder: Path, step: int, recipe: str, parts: Mapping[str, Stateful], ke
         raise WeightsError(
             f"{path}: cannot be written ({exc.strerror}); make room, or choose another folder. Earlier checkpoints are kept"
         ) from exc
-    for old in checkpoints(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+    there = checkpoints(folder)
+    kept = [each for each in there if each <= path][-keep:]  # later ones are damaged, or training would have gone on from them
+    for old in there:
+        if old not in kept:
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -77,6 +80,25 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 def checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints in a folder, the oldest first; [] where there are none."""
     return sorted(path for path in folder.glob("step-*.pt") if path.stem.removeprefix("step-").isdigit())
+
+
+def restore_last(
+    folder: Path, recipe: str, parts: Mapping[str, Stateful], free: frozenset[str] = frozenset()
+) -> tuple[int, tuple[str, ...]]:
+    """`restore` from a folder's last checkpoint, or the last before it that no disk has damaged: steps, and what was wrong.
+
+    Raises JobError where there is none, and what `restore` raises.
+    """
+    found = checkpoints(folder)
+    if not found:
+        raise JobError(f"{folder}: holds no checkpoint to go on from; leave --resume out")
+    passed: list[str] = []
+    for path in reversed(found[1:]):
+        try:
+            return restore(path, recipe, parts, free), tuple(passed)
+        except WeightsError as exc:
+            passed.append(f"gone on from the checkpoint before: {exc}")
+    return restore(found[0], recipe, parts, free), tuple(passed)
 
 
 def restore(path: Path, recipe: str, parts: Mapping[str, Stateful], free: frozenset[str] = frozenset()) -> int:

@@ -94,7 +94,7 @@ def _check_pair(item: Item, hr: tuple[int, int], lr: tuple[int, int], scale: int
     if any(not big // scale <= small <= -(-big // scale) for big, small in zip(hr, lr, strict=True)):
         raise ConfigError(
             f"{item.lr}: is {lr[0]}x{lr[1]}, and its HR {item.path} {hr[0]}x{hr[1]}: that is not x{scale}; "
-            "check train.scale, or the folder of LR"
+            "check network.scales, or the folder of LR"
         )
 
 

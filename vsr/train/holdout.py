@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, MediaError
 from vsr.media.clips import open_clip
 from vsr.train.footage import Item
 
@@ -25,13 +25,19 @@ def hold_back(items: Sequence[Item], share: float, seed: int, *, least: int = 1)
     """Hold back shots with about `share` of all frames, drawn by `seed`; shots below `least` frames are only trained on.
 
     Each film is read once from end to end for its cuts. Where all films together have one shot, its last part is held back.
-    Raises ConfigError where there is nothing to hold back, DecodeError for a film that cannot be read.
+    What cannot be read is left to training, which passes it over by name. Raises ConfigError where there is nothing to hold back.
     """
     if not 0 < share < 1:
         raise ConfigError(f"a share of {share} cannot be held back: between 0 and 1")
-    shots = [Item(item.path, shot.start, shot.stop, item.lr) for item in items for shot in open_clip(item.path).shots()]
+    shots: list[Item] = []
+    unread: list[Item] = []
+    for item in items:
+        try:
+            shots += [Item(item.path, shot.start, shot.stop, item.lr) for shot in open_clip(item.path).shots()]
+        except MediaError:
+            unread.append(item)
     if len(shots) == 1:
-        return _end_of(shots[0], share, least)
+        return _end_of(shots[0], share, least, unread)
     total = sum(_length(shot) for shot in shots)
     held: set[int] = set()
     for number in np.random.default_rng([seed, len(shots)]).permutation(len(shots)).tolist():
@@ -41,11 +47,11 @@ def hold_back(items: Sequence[Item], share: float, seed: int, *, least: int = 1)
             held.add(number)
     if not held:
         raise ConfigError(f"not one of {len(shots)} scenes has {least} frames: there is nothing to judge by")
-    train = tuple(shot for number, shot in enumerate(shots) if number not in held)
-    return Holdout(train, tuple(shots[n] for n in sorted(held)), whole_scenes=True)
+    train = [shot for number, shot in enumerate(shots) if number not in held]
+    return Holdout((*train, *unread), tuple(shots[n] for n in sorted(held)), whole_scenes=True)
 
 
-def _end_of(shot: Item, share: float, least: int) -> Holdout:
+def _end_of(shot: Item, share: float, least: int, unread: Sequence[Item]) -> Holdout:
     length = _length(shot)
     kept = max(least, round(length * share))
     if kept >= length:
@@ -53,7 +59,7 @@ def _end_of(shot: Item, share: float, least: int) -> Holdout:
     assert shot.stop is not None
     border = shot.stop - kept
     train, held = Item(shot.path, shot.first, border, shot.lr), Item(shot.path, border, shot.stop, shot.lr)
-    return Holdout((train,), (held,), whole_scenes=False)
+    return Holdout((train, *unread), (held,), whole_scenes=False)
 
 
 def _length(item: Item) -> int:

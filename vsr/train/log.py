@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,25 +31,32 @@ class Log:
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one line: "loss", "validation". Raises WeightsError for a full disk."""
         line = {"kind": kind, "step": step, **{key: _finite(value) for key, value in values.items()}}
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{json.dumps(line)}\n")
-        except OSError as exc:
-            raise WeightsError(f"{self._path}: cannot be written ({exc.strerror}); make room, then --resume") from exc
+        with _told(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(line)}\n")
         if self._board is not None:
             for key, value in values.items():
-                self._board.add_scalar(f"{kind}/{key}", value, step)
+                if not isinstance(value, str):
+                    self._board.add_scalar(f"{kind}/{key}", value, step)
             self._board.flush()
 
     def tabulate(self) -> None:
-        """The losses as `log.csv`."""
+        """The losses as `log.csv`. Raises WeightsError for a full disk."""
         lines = [line for line in read_log(self._path.parent) if line["kind"] == "loss"]
         if not lines:
             return
-        with self._path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        path = self._path.with_suffix(".csv")
+        with _told(path), path.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, [key for key in lines[0] if key != "kind"], extrasaction="ignore")
             table.writeheader()
             table.writerows(lines)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise WeightsError(f"{path}: cannot be written ({exc.strerror}); make room, then --resume") from exc
 
 
 def _board(folder: Path, step: int) -> SummaryWriter:
@@ -79,9 +87,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield found
 
 
-def best(folder: Path, metric: str) -> Mapping[str, Any] | None:
-    """The validation with the highest value of a metric; None without one."""
-    found = [line for line in read_log(folder) if line["kind"] == "validation" and line.get(metric) is not None]
+def best(folder: Path, metric: str, on: str) -> Mapping[str, Any] | None:
+    """The validation on one test set with the highest value of a metric; None without one."""
+    lines = [line for line in read_log(folder) if line["kind"] == "validation" and line.get("on") == on]
+    found = [line for line in lines if line.get(metric) is not None]
     return max(found, key=lambda line: float(line[metric]), default=None)
 
 

@@ -20,12 +20,14 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vsr import toml
-from vsr.errors import ConfigError, Interrupted, JobError
+from vsr.engine.memory import is_out_of_memory
+from vsr.errors import ConfigError, DeviceError, Interrupted, JobError
 from vsr.models import checkpoints
 from vsr.models.community import CommunityNetwork
 from vsr.recipe import Recipe
 from vsr.train import checkpoint, ranks
-from vsr.train.data import Crops, loaded
+from vsr.train.data import Batch, Crops, loaded
+from vsr.train.health import Health
 from vsr.train.log import NAME, Log, best, read_log
 from vsr.train.networks import build_generator
 from vsr.train.samples import write_samples
@@ -39,8 +41,6 @@ FREE = frozenset(  # of a recipe: what may be another when training goes on
 ) | {"data.validate", "title", "paper", "name"}  # fmt: skip
 BEST = "best.safetensors"
 SHOWN = 4  # sample pictures of each validation
-SURE = 1e-4  # a critic's loss below which it is never wrong ...
-SURE_REPORTS = 50  # ... and so many reports of that in a row from which on it teaches nothing
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Progress:
     steps_per_second: float
     losses: Mapping[str, float] = field(default_factory=dict)
     figures: Figures | None = None
+    notes: tuple[str, ...] = ()  # of the first one: what it begins from
 
     @property
     def seconds_left(self) -> float:
@@ -85,7 +86,6 @@ class Trained:
     best_step: int | None
     best: Mapping[str, float]
     verdict: Verdict | None = None
-    notes: tuple[str, ...] = ()
 
 
 OnProgress = Callable[[Progress], None]
@@ -104,34 +104,39 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
             stack.enter_context(claimed(folder))
         trainer = Trainer(recipe, task.device)
         text = toml.dump(recipe)
-        step = begun_at = _resumed(task, trainer, text)
+        step, notes = _resumed(task, trainer, text)
+        begun_at, notes = step, (*trainer.begun.notes, *notes)
         log = Log(folder, step, tensorboard=recipe.train.tensorboard) if lead else None
         began = saved = monotonic()
         sums: dict[str, Tensor] = {}
-        reported, sure = step, 0
+        means: dict[str, float] = {}
+        reported, health = step, Health(folder)
+        if on_progress:
+            on_progress(Progress(step, recipe.train.steps, 0.0, 0.0, notes=notes))
         pairs = stack.enter_context(
             loaded(task.crops, recipe.train.seed, rank=rank.rank, start=step, stop=recipe.train.steps, threads=task.threads)
         )
         for batch in pairs:
-            losses = trainer.step(step, batch)
+            losses = _stepped(trainer, step, batch)
             step += 1
             for name, value in losses.items():
                 sums[name] = sums[name] + value if name in sums else value
-            last, stopped = step == recipe.train.steps, task.stop()
+            last, stopped = step == recipe.train.steps, ranks.any_of(task.stop())
             figures = None
             if last or _due(step, recipe.train.log_every):
                 means = ranks.averaged({name: value / (step - reported) for name, value in sums.items()})
                 sums, reported = {}, step
-                _require_sense(means, step, folder)
-                sure = sure + 1 if means.get("critic", math.inf) < SURE else 0
-                if sure >= SURE_REPORTS:
-                    raise _collapsed(step, folder)
+                health.require_losses(means, step)
                 if log is not None:
                     rate = recipe.train.rate * rate_factor(recipe.train, step - 1)
                     log.write("loss", step, **means, rate=rate, seconds=round(monotonic() - began, 3))
-            if log is not None and task.judges and (last or _due(step, recipe.train.validate_every)):
+            judging = log is not None and task.judges is not None and (last or _due(step, recipe.train.validate_every))
+            saving = log is not None and (last or stopped or monotonic() - saved > 60 * recipe.train.save_minutes)
+            if judging or saving:
+                health.require_weights(trainer.parts, step)
+            if judging and log is not None:
                 figures = _validated(task, trainer, step, log)
-            if log is not None and (last or stopped or monotonic() - saved > 60 * recipe.train.save_minutes):
+            if saving:
                 checkpoint.save(folder, step, text, trainer.parts, recipe.train.keep)
                 saved = monotonic()
             if stopped and not last:
@@ -140,7 +145,7 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
                 spent = monotonic() - began
                 on_progress(Progress(step, recipe.train.steps, spent, (step - begun_at) / spent, means, figures))
         if log is None:
-            return Trained(step, monotonic() - began, folder, None, {}, notes=trainer.begun.notes)
+            return Trained(step, monotonic() - began, folder, None, {})
         log.tabulate()
         return _finished(task, trainer, step, monotonic() - began)
 
@@ -159,61 +164,56 @@ def claimed(folder: Path) -> Iterator[None]:
         raise ConfigError(f"{folder}: cannot be written: {exc.strerror}; choose another with --set train.out=DIR") from exc
     try:
         yield
+    except KeyboardInterrupt as exc:
+        if isinstance(exc, Interrupted):
+            raise
+        found = checkpoint.checkpoints(folder)  # at once: what was done since the last one is lost
+        raise Interrupted(f"--resume goes on from {found[-1]}" if found else f"{folder} holds no checkpoint yet") from exc
     finally:
         if not there and {path.name for path in folder.iterdir()} <= {LOCK, NAME} and not read_log(folder):  # nothing came of it
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _resumed(task: Task, trainer: Trainer, text: str) -> int:
-    """The step to go on from. Raises JobError where there is work that nobody asked to go on with, or none to go on with."""
-    found = checkpoint.checkpoints(task.folder)
-    if not task.resume:
-        if found:
-            raise JobError(f"{task.folder}: holds a training already; go on with --resume, or choose another --set train.out=DIR")
-        return 0
-    if not found:
-        raise JobError(f"{task.folder}: holds no checkpoint to go on from; leave --resume out")
-    return checkpoint.restore(found[-1], text, trainer.parts, FREE)
+def _resumed(task: Task, trainer: Trainer, text: str) -> tuple[int, tuple[str, ...]]:
+    """The step to go on from, and what to tell. Raises JobError where there is work that nobody asked to go on with, or none."""
+    if task.resume:
+        return checkpoint.restore_last(task.folder, text, trainer.parts, FREE)
+    if checkpoint.checkpoints(task.folder):
+        raise JobError(f"{task.folder}: holds a training already; go on with --resume, or choose another --set train.out=DIR")
+    return 0, ()
+
+
+def _stepped(trainer: Trainer, step: int, batch: Batch) -> dict[str, Tensor]:
+    """One step. Raises DeviceError, with what makes it smaller, where memory runs out."""
+    try:
+        return trainer.step(step, batch)
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise DeviceError(
+            f"step {step}: out of memory with {len(batch.hr)} pairs of {batch.hr.shape[-1]}x{batch.hr.shape[-2]}; lower "
+            "data.batch or data.crop, take more devices (torchrun), or a smaller network"
+        ) from exc
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _require_sense(means: Mapping[str, float], step: int, folder: Path) -> None:
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        raise JobError(
-            f"step {step}: the {' and '.join(bad)} loss is no number any more: training has diverged. {_way_back(folder)}; "
-            "lower train.rate, set train.clip, or train.precision = fp32, and train into another folder"
-        )
-
-
-def _collapsed(step: int, folder: Path) -> JobError:
-    return JobError(
-        f"step {step}: the critic has not been wrong for {SURE_REPORTS} reports: the generator learns nothing from it any more. "
-        f"{_way_back(folder)}; lower train.critic_rate, or begin from weights that were trained for PSNR (train.init)"
-    )
-
-
-def _way_back(folder: Path) -> str:
-    found = checkpoint.checkpoints(folder)
-    return f"The last checkpoint, {found[-1]}, was good" if found else "There is no checkpoint yet"
-
-
 def _validated(task: Task, trainer: Trainer, step: int, log: Log) -> Figures:
     """Judge the network, keep the best weights so far, and some pictures."""
     assert task.judges is not None
-    before = best(task.folder, "psnr_y")
+    on = task.recipe.data.validate  # figures of another test set say nothing beside these
+    before = best(task.folder, "psnr_y", on)
     found = [validate(trainer.shipped, scale, task.judges, task.device, SHOWN) for scale in sorted(task.recipe.network.scales)]
     figures, samples = found[-1]
-    mean = sum(each.psnr_y for each, _ in found) / len(found)
-    log.write("validation", step, psnr_y=mean, ssim_y=sum(each.ssim_y for each, _ in found) / len(found))
+    mean, ssim = (sum(getattr(each, key) for each, _ in found) / len(found) for key in ("psnr_y", "ssim_y"))
+    log.write("validation", step, on=on, psnr_y=mean, ssim_y=ssim)
     write_samples(task.folder / "samples" / f"step-{step:08d}.png", samples, task.recipe.name, step)
     if before is None or mean > before["psnr_y"]:
         _export(task, trainer, BEST, step, {"psnr_y": mean})
-    return replace(figures, psnr_y=mean)
+    return replace(figures, psnr_y=mean, ssim_y=ssim)
 
 
 def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Trained:
@@ -224,15 +224,16 @@ def _finished(task: Task, trainer: Trainer, step: int, seconds: float) -> Traine
     judged = _judged(task, trainer) if task.held is not None else None
     if judged is not None and not judged.better and not task.force:
         raise JobError(
-            f"no better than what it began from: {judged}. Nothing is exported; train longer (--set train.steps=N --resume), on "
-            "more clips, or take it all the same: --resume --force"
+            f"no better than what it began from: {judged}. Nothing is exported; train longer (more train.steps, and "
+            "train.periods with them, into another folder), on more clips, or take it all the same: --resume --force"
         )
     last = _export(task, trainer, f"{task.recipe.name}{checkpoints.SUFFIX}", step, {})
-    line = best(task.folder, "psnr_y")
-    by_psnr = line is not None and task.recipe.loss.adversarial == "none"  # PSNR does not rank what a critic has trained
+    line = best(task.folder, "psnr_y", task.recipe.data.validate)
+    # PSNR does not rank what a critic has trained; and what was judged on held-back scenes are the last weights
+    by_psnr = line is not None and judged is None and task.recipe.loss.adversarial == "none"
     figures = {} if line is None else {key: line[key] for key in ("psnr_y", "ssim_y")}
     weights = task.folder / BEST if by_psnr else last
-    return Trained(step, seconds, weights, None if line is None else line["step"], figures, judged, trainer.begun.notes)
+    return Trained(step, seconds, weights, None if line is None else line["step"], figures, judged)
 
 
 def _judged(task: Task, trainer: Trainer) -> Verdict:
@@ -250,7 +251,7 @@ def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping
     recipe = task.recipe
     notes = {
         "recipe": recipe.name, "title": recipe.title, "steps": str(step), "seed": str(recipe.train.seed),
-        "data": f"{len(task.crops.items)} files, {recipe.data.degrade}",
+        "data": f"{len({item.path for item in task.crops.items})} files, {'pairs' if recipe.data.lr else recipe.data.degrade}",
         **{key: f"{value:.4f}" for key, value in figures.items()},
     }  # fmt: skip
     path = task.folder / name

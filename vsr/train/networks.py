@@ -17,7 +17,8 @@ from vsr.models import checkpoints, discriminators, weights, zoo
 from vsr.models.community import CommunityNetwork
 from vsr.models.single import Network
 from vsr.models.spec import Option
-from vsr.recipe import LossRecipe, NetworkRecipe
+from vsr.models.stored import Stored
+from vsr.recipe import LossRecipe, NetworkRecipe, recipe_names
 
 _SHOWN = 4  # names of tensors in one sentence
 
@@ -38,6 +39,9 @@ class Begun:
 def build_generator(recipe: NetworkRecipe, seed: int, init: str = "") -> Begun:
     """The recipe's generator with random weights of this seed, or those of `init` (a model's name or a file) as far as they fit.
 
+    Where `init` is of the same architecture, its options hold where the recipe says nothing: an SRResNet with a tanh at its end
+    is another function without it, though all its weights fit.
+
     Raises ConfigError for options that it does not take, ModelError and WeightsError for weights that cannot be had, or of which
     nothing fits.
     """
@@ -49,7 +53,9 @@ def build_generator(recipe: NetworkRecipe, seed: int, init: str = "") -> Begun:
     module, _, name = zoo.ARCHITECTURES[recipe.architecture].partition(":")
     kind = getattr(importlib.import_module(module), name)
     takes = {"scale", "upscale"} & inspect.signature(kind).parameters.keys()
-    options: dict[str, Option] = {**recipe.options, **dict.fromkeys(takes, scale)}
+    begun = _read_init(init, scale) if init else None
+    theirs = begun.origin.options if begun is not None and begun.origin.architecture == recipe.architecture else {}
+    options: dict[str, Option] = {**theirs, **recipe.options, **dict.fromkeys(takes, scale)}
     try:
         with seeded(seed):
             network: Network = kind(**options)
@@ -57,9 +63,7 @@ def build_generator(recipe: NetworkRecipe, seed: int, init: str = "") -> Begun:
         raise ConfigError(f"network.options: {recipe.architecture} does not take them: {exc}") from exc
     if network.spec.scale != scale:
         raise ConfigError(f"network.scales: {recipe.architecture} with these options is of x{network.spec.scale}, not x{scale}")
-    if not init:
-        return Begun(network, options)
-    return _begun_from(network, options, init, scale)
+    return Begun(network, options) if begun is None else _begun_from(network, options, init, begun)
 
 
 def _whole(init: str, scale: float, seed: int) -> Begun:
@@ -69,23 +73,33 @@ def _whole(init: str, scale: float, seed: int) -> Begun:
     known = checkpoints.read(init, scale)
     origin = known.weights.origin
     if known.ours:
+        _require_scale(init, origin.scale, scale)
         own = {name: value for name, value in origin.options.items() if name not in ("scale", "upscale")}
-        return build_generator(NetworkRecipe(origin.architecture, (int(origin.scale or scale),), own), seed, init)
+        return build_generator(NetworkRecipe(origin.architecture, (int(scale),), own), seed, init)
     network = weights.load(init, scale)
     assert isinstance(network, CommunityNetwork)
-    if network.spec.scale != scale:
-        raise ConfigError(f"network.scales: {init} is a network of x{network.spec.scale}, not x{scale:g}")
+    _require_scale(init, network.spec.scale, scale)
     note = f"begun from {init}: {network.spec.architecture}, all of it"
     return Begun(network.requires_grad_(True), None, (known.weights.sha256,), (note,))
 
 
-def _begun_from(network: Network, options: Mapping[str, Option], init: str, scale: int) -> Begun:
-    if init.endswith(".safetensors") and not Path(init).is_file():
+def _require_scale(init: str, its: int | None, wanted: float) -> None:
+    if its is not None and its != wanted:
+        raise ConfigError(f"network.scales: {init} is a network of x{its}, not x{wanted:g}; give --set network.scales=[{its}]")
+
+
+def _read_init(init: str, scale: int) -> Stored:
+    if init.endswith(checkpoints.SUFFIX) and not Path(init).is_file():
+        name = Path(init).stem
+        how = f" (vsr train {name})" if name in recipe_names() else ""
         raise ConfigError(
-            f"train.init = {init}: is not here. Train it first (vsr train {Path(init).stem}) and give its path with --init, or "
+            f"train.init = {init}: is not here. Train it first{how} and give its path with --init, or "
             "begin from nothing with --set train.init=''"
         )
-    begun = checkpoints.read(init, float(scale)).weights
+    return checkpoints.read(init, float(scale)).weights
+
+
+def _begun_from(network: Network, options: Mapping[str, Option], init: str, begun: Stored) -> Begun:
     mine = network.state_dict()
     fitting = {name: tensor for name, tensor in begun.state.items() if name in mine and mine[name].shape == tensor.shape}
     if not any(tensor.dim() > 1 for tensor in fitting.values()):

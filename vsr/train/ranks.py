@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vsr.errors import JobError
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -27,7 +29,7 @@ class Rank:
 
 @contextmanager
 def joined(device_type: str, meeting: str = "env://") -> Iterator[Rank]:
-    """Meet the other processes, and part again: NCCL between CUDA devices, gloo elsewhere; alone where torchrun started none.
+    """Meet the other processes, and part again: NCCL between CUDA devices, gloo beside it; alone where torchrun started none.
 
     `meeting`: where they find each other, as torch.distributed writes it; torchrun's way is by the environment.
     """
@@ -38,7 +40,7 @@ def joined(device_type: str, meeting: str = "env://") -> Iterator[Rank]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device_type == "cuda":
         torch.cuda.set_device(local)
-    backend = "nccl" if device_type == "cuda" else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=meeting, rank=int(os.environ["RANK"]), world_size=world)
     try:
         yield Rank(dist.get_rank(), dist.get_world_size(), local)
@@ -84,6 +86,13 @@ def averaged(values: Mapping[str, Tensor]) -> dict[str, float]:
     return dict(zip(values, together.tolist(), strict=True))
 
 
+def any_of(flag: bool) -> bool:
+    """Whether it is so in one process at least, asked by all at the same step: a signal comes to each at a time of its own."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return flag
+    return bool(_averaged(torch.tensor(float(flag))) > 0)  # between CPUs: nobody waits for a GPU
+
+
 class _Average(torch.autograd.Function):
     """The average over processes; its gradient is the average of theirs, since each of them used it."""
 
@@ -98,5 +107,8 @@ class _Average(torch.autograd.Function):
 
 def _averaged(value: Tensor) -> Tensor:
     total = value.detach().clone()
-    dist.all_reduce(total)
+    try:
+        dist.all_reduce(total)
+    except RuntimeError as exc:
+        raise JobError("another process of this training has ended; what it said last, if anything, is the reason") from exc
     return total / dist.get_world_size()

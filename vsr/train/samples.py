@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vsr.errors import EncodeError
 from vsr.media.encoded import Rgb
 from vsr.media.imagemeta import StillImage, batch_of
 from vsr.media.images import write_image
@@ -24,7 +25,10 @@ def write_samples(path: Path, samples: Sequence[Sample], title: str, step: int) 
         [Cell(f"input {it.name}", _rgb(it.lr)), Cell(f"{it.psnr_y:.2f} dB", _rgb(it.made)), Cell("truth", _rgb(it.true))]
         for it in samples
     ]
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise EncodeError(f"{path.parent}: cannot be made: {exc.strerror}; make room, then --resume") from exc
     sheet = draw_sheet(rows, title=f"{title}, step {step}", width=WIDTH)
     write_image(path, StillImage(batch_of(sheet, alpha=False), "PNG"))
 

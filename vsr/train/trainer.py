@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from vsr.errors import ConfigError
 from vsr.models.single import Network
 from vsr.recipe import Recipe, TrainRecipe
 from vsr.train import checkpoint, ranks
@@ -27,6 +28,10 @@ class Trainer:
         train, loss = recipe.train, recipe.loss
         self.recipe, self.device = recipe, device
         self.begun: Begun = build_generator(recipe.network, train.seed, train.init)
+        if train.fusion_first and not any(name.startswith("fusion.") for name, _ in self.begun.network.named_parameters()):
+            raise ConfigError(
+                f"train.fusion_first: {self.begun.network.spec.architecture} has no fusion to train first; leave it out"
+            )
         # channels_last: convolutions on tensor cores, and on CPUs, want it
         self.generator = self.begun.network.to(device, memory_format=torch.channels_last).train()
         self.average = MovingAverage(self.generator, train.average) if train.average else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -41,7 +40,7 @@ class Figures:
 
 def validate(network: Network, scale: int, judges: Judges, device: torch.device, shown: int = 0) -> tuple[Figures, list[Sample]]:
     """Figures of the network at one scale, and the first `shown` pictures. The network itself stays as it is."""
-    generator = copy.deepcopy(network).eval().requires_grad_(False)
+    generator = network.at(scale).eval().requires_grad_(False)
     settings = EngineSettings(device=str(device), threads=torch.get_num_threads(), memory=0, slots=1)
     protocol = Protocol("y", border=scale)
     values: dict[str, tuple[float, float]] = {}

@@ -42,7 +42,7 @@ class Verdict:
 
 
 def held_judges(held: Sequence[Item], degrade: Degradation, seed: int, context: int) -> Judges:
-    """The first frames of each held-back scene, made small as in training, always by the same draws. Names are `scene/frame`."""
+    """The first frames of each held-back scene, named `scene/frame`; LR is its own, or made as in training by the same draws."""
 
     def judges(scale: int) -> Iterator[Judged]:
         for number, item in enumerate(held):
@@ -52,19 +52,29 @@ def held_judges(held: Sequence[Item], degrade: Degradation, seed: int, context: 
 
 
 def _scene(item: Item, number: int, degrade: Degradation, seed: int, scale: int, context: int) -> Iterator[Judged]:
-    clip = open_clip(item.path)
-    try:
-        stop = len(clip) if item.stop is None else item.stop
-        high = clip.frames(range(item.first, min(stop, item.first + FRAMES)))
+    high = _frames(item.path, item)
+    if item.lr is None:
         even = 2 * scale  # codecs take even sizes
         high = high[..., : high.shape[-2] // even * even, : high.shape[-1] // even * even]
         low = degrade(high, scale, np.random.default_rng([seed, number]))
-    finally:
-        clip.close()
+    else:
+        low = _frames(item.lr, item)
+        rows, columns = (min(big // scale, small) for big, small in zip(high.shape[-2:], low.shape[-2:], strict=True))
+        low, high = low[..., :rows, :columns], high[..., : rows * scale, : columns * scale]
     frames = [_frame(picture, at) for at, picture in enumerate(low)]
     windows = [*Windows(context, 1).through(frames)] if context else [one for frame in frames for one in singles(frame)]
     for at, (window, truth) in enumerate(zip(windows, high, strict=True)):
         yield Judged(f"{number}/{at}", window, _frame(truth, at))
+
+
+def _frames(path: str, item: Item) -> Tensor:
+    """The first frames of an item in its own file or its LR's: (T, 3, H, W) uint8."""
+    clip = open_clip(path)
+    try:
+        stop = len(clip) if item.stop is None else item.stop
+        return clip.frames(range(item.first, min(stop, item.first + FRAMES)))
+    finally:
+        clip.close()
 
 
 def _frame(picture: Tensor, at: int) -> FrameBatch:
