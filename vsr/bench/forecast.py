@@ -159,8 +159,19 @@ class Forecaster:
             affordable = rendered.rate * (self._deadline - monotonic()) * BASELINE_SHARE
             if affordable > 2 * TRIAL and rendered.frames < len(self._film.pts):
                 rendered = self._rendered(role, int(affordable))
-            self._base = rendered
+            self._base, self._base_job = rendered, role.job
+        elif rendered is not None:
+            ratio = self._compared(rendered)
         return self._estimate(role, chain, rendered, ratio)
+
+    def _compared(self, rendered: Rendered) -> float:
+        """The bytes of these pieces against the baseline's of the same: by how much a model's pictures are larger differs less from
+        place to place than how large they are."""
+        longest = max(map(len, rendered.packets))
+        pieces = pieces_of(self._film, len(rendered.packets), longest, 0)
+        with TemporaryDirectory(dir=self._folder) as folder:
+            base = render_pieces(self._base_job, pieces, Path(folder))
+        return sum(map(sum, rendered.packets)) / sum(map(sum, base.packets))
 
     def _rendered(self, role: Role, frames: int) -> Rendered:
         count = min(PIECES, max(1, frames // PIECE))
@@ -173,7 +184,7 @@ class Forecaster:
         frames = role.job.plan.expected_frames
         fps = rendered.rate if rendered else chain
         film = self._base.film_bytes(frames, self._keys(fps)) * (ratio or 1.0)
-        if rendered is not None and rendered.frames >= min(TRIAL, frames):
+        if rendered is not None and rendered.frames >= frames:
             film = rendered.film_bytes(frames, self._keys(fps))
         return Estimate(fps, role.setup + frames / fps, film + self._others, rendered.frames if rendered else 0)
 
