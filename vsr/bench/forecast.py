@@ -114,7 +114,7 @@ class Estimate:
         if self.seconds < 90:
             return f"{self.seconds:.0f} s"
         if self.seconds < 90 * 60:
-            return f"{self.seconds / 60:.0f} min"
+            return f"{self.seconds / 60:.{int(self.seconds < 600)}f} min"
         return f"{self.seconds / 3600:.1f} h" if self.seconds < 72 * 3600 else f"{self.seconds / 86400:.1f} days"
 
     @property
@@ -165,8 +165,8 @@ class Forecaster:
         return self._estimate(role, chain, rendered, ratio)
 
     def _compared(self, rendered: Rendered) -> float:
-        """The bytes of these pieces against the baseline's of the same: by how much a model's pictures are larger differs less from
-        place to place than how large they are."""
+        """The bytes of these pieces against the baseline's of the same: by how much a model's pictures are larger differs less
+        from place to place than how large they are."""
         longest = max(map(len, rendered.packets))
         pieces = pieces_of(self._film, len(rendered.packets), longest, 0)
         with TemporaryDirectory(dir=self._folder) as folder:
