@@ -31,7 +31,8 @@ from vsr.train.log import read_log
 from vsr.train.networks import build_generator
 from vsr.train.setup import crops_of, items_of
 from vsr.train.trainer import Trainer
-from vsr.train.verdict import verdict
+from vsr.train.validate import Figures
+from vsr.train.verdict import Change, verdict
 
 SMALL = [name for name in recipe_names() if name.endswith("_small")]
 TINY = {
@@ -353,7 +354,7 @@ def test_a_fine_tuned_network_must_be_better_where_it_was_not_trained(film: Path
     result = run("finetune_video_x4_small", *sets(options), "--json", told)
     assert result.exit_code == 0, result.exception
     verdict = json.loads(told.read_text())["verdict"]
-    assert verdict["scenes"] == 2 and verdict["change"] > 0.1 and verdict["low"] > 0
+    assert verdict["scenes"] == 2 and verdict["psnr"]["mean"] > 0.1 and verdict["psnr"]["low"] > 0
     assert "held back" in result.output
 
     worse = [it if not it.startswith(("train.out", "train.steps")) else f"train.out={tmp_path / 'worse'}" for it in options]
@@ -365,14 +366,29 @@ def test_a_fine_tuned_network_must_be_better_where_it_was_not_trained(film: Path
     assert list((tmp_path / "worse").glob("*.safetensors"))
 
 
+def judged(psnr: dict[str, float], lpips: dict[str, float] | None = None) -> Figures:
+    return Figures(0.0, 0.0, psnr, lpips or {})
+
+
 def test_a_verdict_draws_scenes_not_frames() -> None:
     before = {f"{scene}/{at}": 30.0 for scene in range(4) for at in range(5)}
-    sure = verdict(before, {name: value + 1 for name, value in before.items()}, 0)
-    assert (sure.change, sure.low, sure.high, sure.pictures, sure.scenes) == (1, 1, 1, 20, 4)
-    mixed = verdict(before, {name: value + (3 if name.startswith("0") else -0.5) for name, value in before.items()}, 0)
-    assert mixed.change == pytest.approx(0.375) and mixed.low == -0.5 and not mixed.better
-    lone = verdict({"0/0": 1.0}, {"0/0": 2.0}, 0)
-    assert lone.better and "one scene" in str(lone)
+    sure = verdict(judged(before), judged({name: value + 1 for name, value in before.items()}), 0)
+    assert (sure.psnr, sure.pictures, sure.scenes, sure.better) == (Change(1, 1, 1), 20, 4, True)
+    mixed = {name: value + (3 if name.startswith("0") else -0.5) for name, value in before.items()}
+    unsure = verdict(judged(before), judged(mixed), 0)
+    assert unsure.psnr.mean == pytest.approx(0.375) and unsure.psnr.low == -0.5 and not unsure.better
+    lone = verdict(judged({"0/0": 1.0}), judged({"0/0": 2.0}), 0)
+    assert lone.better and "one scene" in str(lone) and "1 scene that was" in str(lone)
+
+
+def test_a_network_trained_against_a_critic_is_judged_by_eye() -> None:
+    before = judged({"0/0": 30.0, "1/0": 30.0}, {"0/0": 0.3, "1/0": 0.4})
+    after = judged({"0/0": 28.0, "1/0": 28.5}, {"0/0": 0.2, "1/0": 0.35})
+    assert verdict(before, after, 0, by_eye=True).better
+    assert not verdict(before, after, 0).better
+    assert not verdict(after, before, 0, by_eye=True).better
+    assert "LPIPS" in str(verdict(before, after, 0))
+    assert not verdict(judged(before.pictures), judged(after.pictures), 0, by_eye=True).better  # no LPIPS: PSNR has to do
 
 
 def test_any_network_that_loads_can_be_fine_tuned(photos: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from vsr import toml
 from vsr.engine.memory import is_out_of_memory
 from vsr.errors import ConfigError, DeviceError, Interrupted, JobError
+from vsr.lpips import find_weights, load_lpips
 from vsr.models import checkpoints
 from vsr.models.community import CommunityNetwork
 from vsr.recipe import Recipe
@@ -241,10 +242,11 @@ def _judged(task: Task, trainer: Trainer) -> Verdict:
     assert task.held is not None
     train, scale = task.recipe.train, max(task.recipe.network.scales)
     first = build_generator(task.recipe.network, train.seed, train.init).network
+    lpips = load_lpips() if find_weights("alex") is not None else None
     before, after = (
-        validate(network, scale, task.held, task.device)[0].pictures for network in (first.to(task.device), trainer.shipped)
+        validate(network, scale, task.held, task.device, lpips=lpips)[0] for network in (first.to(task.device), trainer.shipped)
     )
-    return verdict(before, after, train.seed)
+    return verdict(before, after, train.seed, by_eye=task.recipe.loss.adversarial != "none")
 
 
 def _export(task: Task, trainer: Trainer, name: str, step: int, figures: Mapping[str, float]) -> Path:

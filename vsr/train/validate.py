@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from vsr.config import EngineSettings
 from vsr.engine.upscaler import Upscaler
 from vsr.frames import FrameBatch, FrameFormat
+from vsr.lpips import SMALLEST, Lpips
 from vsr.metrics import Protocol, psnr, ssim
 from vsr.models.single import Network
 from vsr.models.spec import Generator
@@ -31,19 +32,23 @@ Judges = Callable[[int], Iterator[Judged]]  # the pictures for a scale, read ane
 
 @dataclass(frozen=True)
 class Figures:
-    """Means over the pictures (luma of BT.601, a border of `scale` left out), and each picture's PSNR."""
+    """Means over the pictures (luma of BT.601, a border of `scale` left out); each picture's PSNR, and LPIPS if asked for."""
 
     psnr_y: float
     ssim_y: float
     pictures: dict[str, float]
+    lpips: dict[str, float] = field(default_factory=dict)
 
 
-def validate(network: Network, scale: int, judges: Judges, device: torch.device, shown: int = 0) -> tuple[Figures, list[Sample]]:
+def validate(
+    network: Network, scale: int, judges: Judges, device: torch.device, shown: int = 0, lpips: Lpips | None = None
+) -> tuple[Figures, list[Sample]]:
     """Figures of the network at one scale, and the first `shown` pictures. The network itself stays as it is."""
     generator = network.at(scale).eval().requires_grad_(False)
     settings = EngineSettings(device=str(device), threads=torch.get_num_threads(), memory=0, slots=1)
     protocol = Protocol("y", border=scale)
     values: dict[str, tuple[float, float]] = {}
+    perceived: dict[str, float] = {}
     samples: list[Sample] = []
     upscaler: Upscaler | None = None
     for judged in judges(scale):
@@ -51,9 +56,11 @@ def validate(network: Network, scale: int, judges: Judges, device: torch.device,
             upscaler = Upscaler(cast(Generator, generator), judged.lr.format, _target(judged, scale), settings)
         made, true = pixels_of(upscaler.up(judged.lr)), pixels_of(judged.hr)
         values[judged.name] = float(psnr(made, true, protocol)), float(ssim(made, true, protocol))
+        if lpips is not None and min(true.shape[-2:]) >= SMALLEST:
+            perceived[judged.name] = float(lpips.distance(made, true))
         if len(samples) < shown:
             samples.append(Sample(judged.name, pixels_of(judged.lr), made, true, values[judged.name][0]))
-    return _means(values), samples
+    return replace(_means(values), lpips=perceived), samples
 
 
 @dataclass(frozen=True)

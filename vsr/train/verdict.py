@@ -14,7 +14,7 @@ from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout
 from vsr.media.clips import open_clip
 from vsr.train.degrade import Degradation
 from vsr.train.footage import Item
-from vsr.train.validate import Judged, Judges
+from vsr.train.validate import Figures, Judged, Judges
 
 FRAMES = 12  # of each scene: neighbours are much alike
 RESAMPLES = 10_000
@@ -22,23 +22,45 @@ INTERVAL = (2.5, 97.5)  # percent
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The mean change over held-back pictures, and its 95 % interval by drawing scenes anew (Efron's percentile bootstrap)."""
+class Change:
+    """The mean change of a figure, and its 95 % interval by drawing scenes anew (Efron's percentile bootstrap)."""
 
-    change: float
+    mean: float
     low: float
     high: float
+
+    def told(self, digits: int, unit: str, scenes: int) -> str:
+        """For people."""
+        sure = f"95 %: {self.low:+.{digits}f} to {self.high:+.{digits}f}" if scenes > 1 else "one scene: no interval"
+        return f"{self.mean:+.{digits}f} {unit} ({sure})"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What changed over the held-back pictures: PSNR in dB, and LPIPS where its weights are here.
+
+    `by_eye`: the network was trained against a critic, which PSNR does not rank: then LPIPS decides, if it is there.
+    """
+
+    psnr: Change
+    lpips: Change | None
     pictures: int
     scenes: int
+    by_eye: bool = False
 
     @property
     def better(self) -> bool:
-        """Is all of the interval above 0? With one scene there is no telling: then the mean has to do."""
-        return self.low > 0 if self.scenes > 1 else self.change > 0
+        """Is all of the interval on the good side of 0? With one scene there is no telling: then the mean has to do."""
+        if self.by_eye and self.lpips is not None:
+            return self.lpips.high < 0 if self.scenes > 1 else self.lpips.mean < 0
+        return self.psnr.low > 0 if self.scenes > 1 else self.psnr.mean > 0
 
     def __str__(self) -> str:
-        sure = f"95 %: {self.low:+.2f} to {self.high:+.2f}" if self.scenes > 1 else "one scene: no interval"
-        return f"{self.change:+.2f} dB ({sure}) on {self.pictures} pictures of {self.scenes} scenes that were held back"
+        told = self.psnr.told(2, "dB", self.scenes)
+        if self.lpips is not None:
+            told += f", {self.lpips.told(4, 'LPIPS', self.scenes)}"
+        scenes = "1 scene that was" if self.scenes == 1 else f"{self.scenes} scenes that were"
+        return f"{told} on {self.pictures} pictures of {scenes} held back"
 
 
 def held_judges(held: Sequence[Item], degrade: Degradation, seed: int, context: int) -> Judges:
@@ -84,8 +106,15 @@ def _frame(picture: Tensor, at: int) -> FrameBatch:
     return FrameBatch(format, tuple(plane[None].numpy().copy() for plane in picture), (at,), (1,), at)
 
 
-def verdict(before: Mapping[str, float], after: Mapping[str, float], seed: int) -> Verdict:
-    """The change from `before` to `after`, values of pictures by the names that `held_judges` gives. One draw per seed."""
+def verdict(before: Figures, after: Figures, seed: int, *, by_eye: bool = False) -> Verdict:
+    """What changed between two validations on what `held_judges` gives. One draw per seed."""
+    psnr, scenes = _change(before.pictures, after.pictures, seed)
+    lpips = _change(before.lpips, after.lpips, seed)[0] if before.lpips else None
+    return Verdict(psnr, lpips, len(after.pictures), scenes, by_eye)
+
+
+def _change(before: Mapping[str, float], after: Mapping[str, float], seed: int) -> tuple[Change, int]:
+    """The change of pictures' values by their names, and how many scenes they are of."""
     scenes: dict[str, list[float]] = {}
     for name, value in after.items():
         scenes.setdefault(name.split("/")[0], []).append(value - before[name])
@@ -94,4 +123,4 @@ def verdict(before: Mapping[str, float], after: Mapping[str, float], seed: int) 
     drawn = sums[rng.integers(len(sums), size=(RESAMPLES, len(sums)))].sum(1)
     low, high = np.percentile(drawn[:, 0] / drawn[:, 1], INTERVAL)
     total = sums.sum(0)
-    return Verdict(float(total[0] / total[1]), float(low), float(high), int(total[1]), len(sums))
+    return Change(float(total[0] / total[1]), float(low), float(high)), len(sums)
