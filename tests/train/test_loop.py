@@ -202,29 +202,52 @@ def test_an_interrupt_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) 
     assert int(saved.stem.removeprefix("step-")) == read_log(tmp_path / "out")[-1]["step"]
 
 
+def started(name: str, options: list[str], world: int, *more: str) -> list[subprocess.Popen[str]]:
+    """The processes that torchrun would start."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 1000), "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command(name, options, "--device", "cpu", *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **address, "WORLD_SIZE": str(world), "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+
+
+def ended(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        _, told = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+
+
 @pytest.mark.slow
-def test_two_processes_train_what_one_would_and_go_on_exactly(photos: Path, tmp_path: Path) -> None:
+def test_two_processes_that_are_killed_go_on_exactly(photos: Path, tmp_path: Path) -> None:
+    name, *more = GAN
+    options = {
+        where: [*settings(name, photos, tmp_path / where), *more, "data.batch=4", "train.save_minutes=0"]
+        for where in ("straight", "killed")
+    }
+    ended(started(name, options["straight"], 2))
+    processes = started(name, options["killed"], 2)
+    until = monotonic() + 200
+    while not (tmp_path / "killed" / "step-00000015.pt").is_file():
+        assert all(process.poll() is None for process in processes) and monotonic() < until
+        sleep(0.005)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    for process in processes:
+        process.communicate()
+    assert checkpoints(tmp_path / "killed")[-1].stem < "step-00000040", "it was over before it could be killed"
+    ended(started(name, options["killed"], 2, "--resume"))
+    assert parts_of(tmp_path / "killed") == parts_of(tmp_path / "straight")
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(photos: Path, tmp_path: Path) -> None:
     name = "edsr_baseline_x2_small"
-
-    def train(where: str, world: int, steps: int, *more: str) -> None:
-        options = [*settings(name, photos, tmp_path / where), "data.batch=4", f"train.steps={steps}", "train.save_minutes=0"]
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 1000), "OMP_NUM_THREADS": "1"}
-        each = [
-            subprocess.Popen(
-                command(name, options, "--device", "cpu", *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, **address, "WORLD_SIZE": str(world), "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            )
-            for rank in range(world)
-        ]  # fmt: skip
-        for process in each:
-            _, told = process.communicate(timeout=300)
-            assert process.returncode == 0, told
-
-    train("two", 2, 20)
-    train("again", 2, 8)
-    train("again", 2, 20, "--resume")
-    assert parts_of(tmp_path / "again") == parts_of(tmp_path / "two")
-    train("one", 1, 20)
+    for where, world in (("two", 2), ("one", 1)):
+        options = [*settings(name, photos, tmp_path / where), "data.batch=4", "train.steps=20", "train.save_minutes=0"]
+        ended(started(name, options, world))
     one, two = (stored.read(tmp_path / where / f"{name}.safetensors") for where in ("one", "two"))
     assert one is not None and two is not None
     apart = max(float((one.state[key] - two.state[key]).abs().max()) for key in one.state)
