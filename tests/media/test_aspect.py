@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -77,3 +79,22 @@ def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EncodeError, match="no place"):
         write_aspect(source, Fraction(4, 3), 64, 48)
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("sar", [Fraction(4, 3), Fraction(1)])
+def test_y4m_says_the_shape_and_raw_nut_is_told_of(sar: Fraction, tmp_path: Path) -> None:
+    source = make(Film("clip", suffix=".mkv", pts=(0, 40), time_base=Fraction(1, 1000), sar=sar), tmp_path)
+    for kind in ("y4m", "nut"):
+        done = subprocess.run(
+            [sys.executable, "-m", "vsr", "upscale", str(source), "-o", "-", "--pipe-format", kind, "--model", "bicubic"],
+            capture_output=True,
+            check=True,
+        )
+        (tmp_path / f"out.{kind}").write_bytes(done.stdout)
+        seen = look(tmp_path / f"out.{kind}")
+        assert len(seen.times) == 2
+        if kind == "y4m":
+            assert seen.sar == sar
+            assert f" A{sar.numerator}:{sar.denominator} ".encode() in done.stdout[:80]
+        else:
+            assert (b"no pixel aspect" in done.stderr) == (sar != 1)

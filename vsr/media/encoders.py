@@ -106,6 +106,8 @@ def raw_encoding(info: VideoInfo, width: int, height: int, *, y4m: bool) -> Choi
             f"raw video in NUT carries no colour tags: matrix {color.matrix}, {'full' if color.full_range else 'limited'} range, "
             f"primaries {color.primaries}, transfer {color.transfer}; whoever reads it must be told",
         )
+    if not y4m and info.sar != 1:
+        warnings += (f"raw video in NUT carries no pixel aspect: {info.sar}; whoever reads it must be told (y4m carries it)",)
     color = _fit_color(color, info.format.layout, layout, "y4m" if y4m else "rawvideo")
     width, height = fit_size(width, height, layout)
     return Encoding("rawvideo", "rawvideo", pix_fmt_of(layout)), FrameFormat(width, height, layout, color), warnings

@@ -75,7 +75,7 @@ def stream_out(
 
     Raises EncodeError; what has been written then stays written.
     """
-    sink = _WriteOnly(target)
+    sink = _WriteOnly(target, plan)
     try:
         with ExitStack() as stack:
             ready = iter(batches)
@@ -100,14 +100,23 @@ def stream_out(
 
 
 class _WriteOnly:
-    """A pipe as PyAV wants it: it must not even look seekable."""
+    """A pipe as PyAV wants it: it must not even look seekable.
 
-    def __init__(self, file: BinaryIO) -> None:
+    y4m's header gets the shape of the pixels, which its muxer takes from a field that PyAV does not set, and calls unknown.
+    """
+
+    def __init__(self, file: BinaryIO, plan: Plan) -> None:
         self._file = file
+        sar = plan.info.sar
+        self._header = (b" A0:0 ", f" A{sar.numerator}:{sar.denominator} ".encode()) if plan.container == Y4M else None
         self.broken = False  # whoever read has left: PyAV hides that behind an error of its own
 
     def write(self, data: bytes) -> int:
         try:
+            if self._header is not None:
+                self._file.write(data.replace(*self._header, 1))
+                self._header = None
+                return len(data)
             return self._file.write(data)
         except BrokenPipeError:
             self.broken = True
