@@ -149,6 +149,12 @@ def parts_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+def apart(one: Path, other: Path) -> list[str]:
+    """What differs between two folders' last checkpoints, by name."""
+    first, second = parts_of(one), parts_of(other)
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+
+
 GAN = ("srgan_mse_x4_small", "train.average=0.9", "loss.adversarial=relativistic", "train.steps=40")
 
 
@@ -161,7 +167,8 @@ def test_killed_and_resumed_equals_undisturbed(photos: Path, tmp_path: Path) -> 
     options = {
         where: [*settings(name, photos, tmp_path / where), *more, "train.save_minutes=0"] for where in ("straight", "killed")
     }
-    assert run(name, *sets(options["straight"])).exit_code == 0
+    # both by processes of their own: how many threads this one has, tests before have decided, and sums depend on it
+    ended([subprocess.Popen(command(name, options["straight"]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)])
     process = subprocess.Popen(command(name, options["killed"]), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until = monotonic() + 120
     while not (tmp_path / "killed" / "step-00000015.pt").is_file():
@@ -173,9 +180,9 @@ def test_killed_and_resumed_equals_undisturbed(photos: Path, tmp_path: Path) -> 
     assert checkpoints(tmp_path / "killed")[-1].stem < "step-00000040", "it was over before it could be killed"
     refused = run(name, *sets(options["killed"]))
     assert isinstance(refused.exception, JobError) and "--resume" in str(refused.exception)
-    result = run(name, *sets(options["killed"]), "--resume")
-    assert result.exit_code == 0, result.exception
-    assert parts_of(tmp_path / "killed") == parts_of(tmp_path / "straight")
+    more = ["--resume"]
+    ended([subprocess.Popen(command(name, options["killed"], *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)])
+    assert apart(tmp_path / "killed", tmp_path / "straight") == []
     losses = [[{**line, "seconds": 0} for line in read_log(tmp_path / where)] for where in ("straight", "killed")]
     assert losses[0] == losses[1]
     weights = [stored.read(tmp_path / where / f"{name}.safetensors") for where in ("straight", "killed")]
@@ -239,7 +246,7 @@ def test_two_processes_that_are_killed_go_on_exactly(photos: Path, tmp_path: Pat
         process.communicate()
     assert checkpoints(tmp_path / "killed")[-1].stem < "step-00000040", "it was over before it could be killed"
     ended(started(name, options["killed"], 2, "--resume"))
-    assert parts_of(tmp_path / "killed") == parts_of(tmp_path / "straight")
+    assert apart(tmp_path / "killed", tmp_path / "straight") == []
 
 
 @pytest.mark.slow
