@@ -193,11 +193,6 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in toml.shipped(FOLDER).glob("*.toml"))
 
 
-def recipe_path(name: str) -> Path:
-    """Where a shipped recipe or a file lies."""
-    return toml.find(name, FOLDER)
-
-
 def _positive(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:

@@ -9,6 +9,7 @@ losses. Distances are in units of the stripes' amplitude: the mean of both textu
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from vsr.media.encoded import Rgb
 from vsr.media.sheet import Cell, draw_sheet
 from vsr.train.adversarial import Adversary, discriminator_loss, generator_loss
 from vsr.train.losses import mse
-from vsr.train.networks import seeded, state_of
+from vsr.train.networks import seeded
 
 SIDE, SCALE = 16, 4  # of the large pictures
 AMPLITUDE, RELIEF = 0.2, 0.6  # of the stripes; of what the small picture shows
@@ -123,7 +124,7 @@ def judged(seed: int, steps: int) -> tuple[list[Row], list[Cell]]:
     with seeded(seed):
         network = maker()
     train_by_mse(network, steps, seed)
-    begun = state_of(network)
+    begun = copy.deepcopy(network.state_dict())
     for name, kind, weight in (("MSE", None, 1.0), *GANS):
         network.load_state_dict(begun)
         if kind is not None:

@@ -12,14 +12,14 @@ import torch
 from vsr.bench.pairs import Dataset, Pair, batch_of, cropped, made_pair, numbered, picture_format
 from vsr.color import planes_to_rgb, rgb_to_planes
 from vsr.errors import ConfigError
-from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout, VideoInfo
+from vsr.frames import FrameBatch, FrameFormat, PixelLayout, VideoInfo
 from vsr.media.decode import Reader
 from vsr.media.probe import probe
 from vsr.media.recompress import ENCODERS, recompress
+from vsr.media.rgb import BT709
 
 MOST_FRAMES = 60  # unless it is said otherwise
 _YUV = PixelLayout("yuv", 8, 1, 1)
-_BT709 = ColorSpec(matrix=1, full_range=False, primaries=1, transfer=1, siting="left")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def as_rgb(batch: FrameBatch) -> FrameBatch:
 
 def as_yuv(batch: FrameBatch, layout: PixelLayout = _YUV) -> FrameBatch:
     """An RGB or gray frame as 8-bit YUV, 4:2:0 unless `layout` says otherwise, in BT.709."""
-    target = FrameFormat(batch.format.width, batch.format.height, layout, _BT709)
+    target = FrameFormat(batch.format.width, batch.format.height, layout, BT709)
     rgb = planes_to_rgb([torch.from_numpy(plane.copy()) for plane in batch.planes], batch.format)
     planes = tuple(plane.numpy() for plane in rgb_to_planes(rgb, target))
     return FrameBatch(target, planes, batch.pts, index=batch.index)

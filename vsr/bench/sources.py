@@ -6,10 +6,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from vsr.color import planes_to_rgb
 from vsr.errors import MediaError
 from vsr.frames import FrameBatch, VideoInfo
 from vsr.media.decode import Reader, trimmed
@@ -17,6 +15,7 @@ from vsr.media.framefiles import IMAGES, SequenceReader, sequence_info
 from vsr.media.imagemeta import StillImage
 from vsr.media.images import is_image, read_image
 from vsr.media.probe import probe
+from vsr.media.rgb import rgb_of as pixels
 from vsr.media.sequences import is_pattern
 
 HDR_TRANSFERS = (16, 18)  # H.273: PQ, HLG
@@ -102,5 +101,4 @@ def _depth(bits: int) -> Iterator[str]:
 
 def rgb_of(batch: FrameBatch) -> Tensor:
     """(1, 3, H, W) uint8: gamma-coded as in the file, rounded half up."""
-    planes = tuple(torch.from_numpy(plane.copy()) for plane in batch.planes)  # torch warns about arrays that it may not write to
-    return planes_to_rgb(planes, batch.format).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+    return pixels([plane[0] for plane in batch.planes], batch.format)[None]

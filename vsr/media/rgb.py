@@ -13,7 +13,7 @@ from vsr.color import planes_to_rgb, rgb_to_planes
 from vsr.frames import ColorSpec, FrameBatch, FrameFormat, PixelLayout, Plane
 
 _YUV420 = PixelLayout("yuv", 8, 1, 1)
-_BT709 = ColorSpec(matrix=1, full_range=False, primaries=1, transfer=1, siting="left")
+BT709 = ColorSpec(matrix=1, full_range=False, primaries=1, transfer=1, siting="left")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _quantised(rgb: Tensor) -> Tensor:
 
 def yuv_frames(rgb: Tensor) -> list[FrameBatch]:
     """RGB (T, 3, H, W) uint8 of even height and width as single 8-bit 4:2:0 frames in BT.709, numbered from 0."""
-    format = FrameFormat(rgb.shape[-1], rgb.shape[-2], _YUV420, _BT709)
+    format = FrameFormat(rgb.shape[-1], rgb.shape[-2], _YUV420, BT709)
     planes = rgb_to_planes(rgb.to(torch.float32).div_(255), format)
     return [FrameBatch(format, tuple(p[i : i + 1].numpy() for p in planes), (i,), index=i) for i in range(len(rgb))]
 

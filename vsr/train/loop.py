@@ -6,7 +6,6 @@ the optimisers, and nothing else; a run that was killed goes on as if it had not
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -71,10 +70,6 @@ class Progress:
     losses: Mapping[str, float] = field(default_factory=dict)
     figures: Figures | None = None
     notes: tuple[str, ...] = ()  # of the first one: what it begins from
-
-    @property
-    def seconds_left(self) -> float:
-        return (self.steps - self.step) / self.steps_per_second if self.steps_per_second > 0 else math.inf
 
 
 @dataclass(frozen=True)

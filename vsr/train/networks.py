@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vsr.errors import ConfigError, ModelError
 from vsr.models import checkpoints, discriminators, weights, zoo
@@ -144,8 +144,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of all tensors of a network, on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
