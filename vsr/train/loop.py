@@ -66,7 +66,6 @@ class Progress:
     step: int
     steps: int
     seconds: float
-    steps_per_second: float
     losses: Mapping[str, float] = field(default_factory=dict)
     figures: Figures | None = None
     notes: tuple[str, ...] = ()  # of the first one: what it begins from
@@ -101,14 +100,14 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
         trainer = Trainer(recipe, task.device)
         text = toml.dump(recipe)
         step, notes = _resumed(task, trainer, text)
-        begun_at, notes = step, (*trainer.begun.notes, *notes)
+        notes = (*trainer.begun.notes, *notes)
         log = Log(folder, step, tensorboard=recipe.train.tensorboard) if lead else None
         began = saved = monotonic()
         sums: dict[str, Tensor] = {}
         means: dict[str, float] = {}
         reported, health = step, Health(folder)
         if on_progress:
-            on_progress(Progress(step, recipe.train.steps, 0.0, 0.0, notes=notes))
+            on_progress(Progress(step, recipe.train.steps, 0.0, notes=notes))
         pairs = stack.enter_context(
             loaded(task.crops, recipe.train.seed, rank=rank.rank, start=step, stop=recipe.train.steps, threads=task.threads)
         )
@@ -139,7 +138,7 @@ def train(task: Task, rank: ranks.Rank, on_progress: OnProgress | None = None) -
                 raise Interrupted(f"{step} of {recipe.train.steps} steps are in {folder}; --resume goes on from there")
             if on_progress and (reported == step or figures):
                 spent = monotonic() - began
-                on_progress(Progress(step, recipe.train.steps, spent, (step - begun_at) / spent, means, figures))
+                on_progress(Progress(step, recipe.train.steps, spent, means, figures))
         if log is None:
             return Trained(step, monotonic() - began, folder, None, {})
         log.tabulate()
