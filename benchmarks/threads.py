@@ -19,9 +19,9 @@ from time import perf_counter
 
 import numpy as np
 
-from vsr.cli.process import keep_heap
 from vsr.config import Backend, EngineSettings, Precision
 from vsr.engine.crew import Crew
+from vsr.engine.heap import keep_heap
 from vsr.frames import FrameBatch
 from vsr.media.decode import Reader
 from vsr.media.probe import probe

@@ -16,7 +16,7 @@ LAYERS: tuple[set[str], ...] = (
     {"media", "models"},
     {"engine"},
     {"choose_engine", "cutting", "losses", "measure", "outputs", "planning", "report", "stills", "estimate", "pipeline"}
-    | {"workfolder", "train"},
+    | {"finishing", "workfolder", "train"},
     {"jobs", "bench"},
     {"cli", "__main__"},
 )
@@ -35,7 +35,8 @@ ALLOWED = {
     "stills": {"choose_engine", "report"},
     "estimate": {"losses", "measure", "outputs", "planning", "pipeline"},
     "workfolder": {"planning"},
-    "pipeline": {"losses", "outputs", "planning", "report", "stills", "workfolder"},
+    "finishing": {"outputs", "report"},
+    "pipeline": {"finishing", "losses", "outputs", "planning", "report", "stills", "workfolder"},
     "__main__": {"cli"},
 }
 # One owner for each library: where it may be imported.

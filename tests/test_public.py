@@ -74,7 +74,8 @@ def test_every_option_of_upscale_has_a_field_and_every_field_an_option() -> None
     shown = {"dry_run", "json_file", "progress", "verbose", "quiet", "log"}
     renamed = {"encoder_options": "options", "no_verify": "verify", "no_resume": "resume"}
     options = {str(p.name) for p in cli.commands["upscale"].params} - shown
-    fields = {*UpscaleConfig.__dataclass_fields__, *EncodeConfig.__dataclass_fields__} - {"encode"}
+    # `share`: said by those who start several processes
+    fields = {*UpscaleConfig.__dataclass_fields__, *EncodeConfig.__dataclass_fields__} - {"encode", "share"}
     assert {renamed.get(name, name) for name in options} == fields
 
 

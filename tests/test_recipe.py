@@ -104,6 +104,15 @@ def test_settings_win(tmp_path: Path) -> None:
             load_recipe("srresnet_x4", [bad])
 
 
+def test_a_file_anywhere_extends_one_that_vsr_brings(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "edsr_baseline_x2"\n[train]\nsteps = 9')
+    found = load_recipe(str(tmp_path / "mine.toml"))
+    assert found.train.steps == 9 and found.network == load_recipe("edsr_baseline_x2").network
+    (tmp_path / "other.toml").write_text('extends = "edsr_baseline_x22"')
+    with pytest.raises(ConfigError, match="did you mean edsr_baseline_x2"):
+        load_recipe(str(tmp_path / "other.toml"))
+
+
 def test_a_file_extends_another(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('title = "a"\n[network]\narchitecture = "EDSR"\n[train]\nsteps = 5\nseed = 3')
     (tmp_path / "b.toml").write_text('extends = "a"\n[train]\nsteps = 9')

@@ -35,14 +35,15 @@ def resolve_engine(
     """Device, precision, batch, tile, threads and workers for frames of this size, by rule; `at_once` as in `choose_engine`."""
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device, spec, target.layout.bits)
-    budget = budget_bytes(device)
+    host = device.type == "cpu"
+    budget = budget_bytes(device) // (config.share if host else 1)
     batch = config.batch or choose_batch(spec, source, target, precision, budget, device.type)
     room = budget - batch * faithful_bytes(config.faithful, target)
     keep = worth_keeping(spec, source, target, precision, batch, room)
     tile = choose_tile(spec, source, target, precision, batch, room, keep=keep) if config.tile is None else None
     if isinstance(config.tile, int):
         tile = config.tile
-    threads = resolve_threads(config.threads)
+    threads = max(1, resolve_threads(config.threads) // (config.share if host and config.threads is None else 1))
     reuse = 0.0 if spec.context else parse_reuse(config.reuse)
     halo = spec.halo_px if tile else 0
     engine = EngineSettings(

@@ -96,3 +96,4 @@ class UpscaleConfig:
     work_dir: Path | None = None
     overwrite: bool = False
     verify: bool = True
+    share: int = 1  # processes that divide this machine's cores and memory among them

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -19,6 +20,9 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from filelock import FileLock, Timeout
+
+if os.name == "posix":
+    import fcntl
 
 from vsr.errors import EncodeError, JobError
 from vsr.plan import Plan, Segment
@@ -60,6 +64,14 @@ class Journal:
         content = {"format": FORMAT, "fingerprint": fingerprint, "plan": to_plain(plan)}
         write_whole(self.folder / PLAN, json.dumps(content).encode())
 
+    def plan(self) -> Plan:
+        """The plan of whatever was begun here. Raises JobError where there is none that can be read."""
+        try:
+            plan: Plan = from_plain(Plan, json.loads((self.folder / PLAN).read_text(encoding="utf-8"))["plan"])
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise JobError(f"{self.folder / PLAN}: cannot be read ({exc}); --no-resume begins again") from exc
+        return plan
+
     def resume(self, fingerprint: Fingerprint) -> Plan | None:
         """The plan of the job that was begun here; None where there is none.
 
@@ -71,12 +83,9 @@ class Journal:
             return None
         except (OSError, ValueError) as exc:
             raise JobError(f"{self.folder / PLAN}: cannot be read ({exc}); --no-resume begins again") from exc
-        began = content.get("fingerprint", {}) if content.get("format") == FORMAT else {"journal": content.get("format")}
-        differing = [key for key in {**began, **fingerprint} if began.get(key) != json.loads(json.dumps(fingerprint.get(key)))]
+        began, differing = _differing(content, fingerprint)
         if differing:
-            told = "; ".join(
-                f"{key} was {_short(began.get(key))} and is {_short(fingerprint.get(key))}" for key in sorted(differing)[:3]
-            )
+            told = "; ".join(f"{key} was {_short(began.get(key))} and is {_short(fingerprint.get(key))}" for key in differing[:3])
             raise JobError(
                 f"{self.folder}: holds unfinished work of another job ({told}); --no-resume throws it away and begins again"
             )
@@ -88,19 +97,33 @@ class Journal:
 
     def finished(self, segment: Segment) -> SegmentRecord | None:
         """The record of a segment that is done and whose film is whole; None where it has to be made."""
+        record = self.record(segment)
+        try:
+            return record if record is not None and digest_of(self.folder / record.file) == record.digest else None
+        except OSError:
+            return None
+
+    def differences(self, fingerprint: Fingerprint) -> set[str]:
+        """In what the job that was begun here differs from this one; empty where none was."""
+        try:
+            return set(_differing(json.loads((self.folder / PLAN).read_text(encoding="utf-8")), fingerprint)[1])
+        except (OSError, ValueError, AttributeError):
+            return set()
+
+    def record(self, segment: Segment) -> SegmentRecord | None:
+        """As `finished`, without reading the film: for what this job has made itself."""
         try:
             content = json.loads(self._record(segment.number).read_text(encoding="utf-8"))
             record: SegmentRecord = from_plain(SegmentRecord, content)
-            path = self.folder / record.file
-            if path.stat().st_size != record.size or digest_of(path) != record.digest:
-                return None
+            whole = (self.folder / record.file).stat().st_size == record.size
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record
+        return record if whole else None
 
     def finish(self, record: SegmentRecord) -> None:
         """Writes down that a segment is done; its film must be in place."""
-        write_whole(self._record(record.number), json.dumps(to_plain(record)).encode())
+        path = self._record(record.number)
+        write_whole(path, json.dumps(to_plain(record)).encode(), unfinished(path))
 
     def crown(self, path: Path) -> None:
         """Writes down that `path`, still under its working name, is the whole result and gets the final name next."""
@@ -162,9 +185,9 @@ class Journal:
             self.folder.rmdir()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps every other process out. Raises JobError when one is at work here."""
-        lock = FileLock(self.folder / LOCK)
+    def locked(self, *, shared: bool = False) -> Iterator[None]:
+        """Keeps every other process out; `shared`: but those that share it, too. Raises JobError when one is at work here."""
+        lock: FileLock | _SharedLock = _SharedLock(self.folder / LOCK) if shared else FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout as exc:
@@ -179,6 +202,34 @@ class Journal:
             lock.release()
 
 
+class _SharedLock:
+    """As FileLock, for several at once; where the system has no such thing, it keeps nobody out."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._handle = path, -1
+
+    def acquire(self, timeout: float) -> None:
+        if os.name != "posix":
+            return
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            self.release()
+            raise Timeout(str(self._path)) from exc
+
+    def release(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _differing(content: Mapping[str, Any], fingerprint: Fingerprint) -> tuple[Fingerprint, list[str]]:
+    began = content.get("fingerprint", {}) if content.get("format") == FORMAT else {"journal": content.get("format")}
+    now = json.loads(json.dumps(fingerprint))
+    return began, sorted(key for key in {**began, **now} if began.get(key) != now.get(key))
+
+
 def _short(value: object) -> str:
     text = "not there" if value is None else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -190,9 +241,16 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def unfinished(path: Path) -> Path:
+    """Where this process writes what gets the name `path` when it is whole. Another process has another place: one that was
+    given up for lost, on a node that could not be reached, may still be at work on the same segment."""
+    tag = hashlib.blake2b(f"{platform.node()} {os.getpid()}".encode(), digest_size=4).hexdigest()
+    return path.with_name(f"{path.name}.{tag}.part")
+
+
+def write_whole(path: Path, data: bytes, part: Path | None = None) -> None:
     """Puts a file in place so that it is there whole, or not, whatever happens. Raises EncodeError for a full disk."""
-    part = path.with_name(f"{path.name}.part")
+    part = part or path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:
             file.write(data)

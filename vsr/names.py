@@ -13,6 +13,10 @@ from vsr.errors import ConfigError, UsageError
 
 STDIO = "-"
 KEPT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
+FILM_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".m2v", ".vob", ".wmv", ".asf",
+    ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".gif",
+})  # fmt: skip
 MAX_SIDE = 65_536
 LONGEST_NAME = 240  # bytes: file systems allow 255, and the unfinished file carries a few more
 

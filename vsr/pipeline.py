@@ -2,7 +2,7 @@
 
     plan     what will be done, resolved once, written to the journal           vsr.planning, vsr.journal
     render   decode -> upscale -> encode, one segment file after the other; those that are done already are taken as they are
-    finish   join the segments with every other stream, verify, give the final name
+    finish   join the segments with every other stream, verify, give the final name                 vsr.finishing
 
 A pipe and a folder of frames are written while they are made: the same three stages, another end.
 """
@@ -10,7 +10,7 @@ A pipe and a folder of frames are written while they are made: the same three st
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -22,21 +22,20 @@ from vsr.config import UpscaleConfig
 from vsr.engine.crew import Crew
 from vsr.engine.prefetch import prefetch
 from vsr.engine.reuse import Reuse
-from vsr.engine.upscaler import EngineReport, engine_notes
+from vsr.engine.upscaler import engine_notes
 from vsr.engine.window import Windows
-from vsr.errors import BrokenPromise, ConfigError, Interrupted
+from vsr.errors import ConfigError, Interrupted
+from vsr.finishing import finish, tell_of
 from vsr.frames import FrameBatch
-from vsr.journal import Journal, SegmentRecord, digest_of, fsync
+from vsr.journal import Journal, SegmentRecord, digest_of
 from vsr.losses import beside_warnings
 from vsr.media.decode import Reader, ReadReport
 from vsr.media.encode import Writer
 from vsr.media.framefiles import IMAGES, PatternWriter, SequenceReader, first_number
 from vsr.media.hardware import planned
-from vsr.media.join import SegmentFile, join, stream_out, zero_of
+from vsr.media.join import stream_out, zero_of
 from vsr.media.source import Pipe
-from vsr.media.verify import verify
 from vsr.names import STDIO
-from vsr.outputs import part_of
 from vsr.plan import Plan, Segment
 from vsr.planning import Draft, Job, draft_job, fingerprint, make_plan
 from vsr.report import OnProgress, Progress, Report
@@ -70,8 +69,8 @@ def upscale(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Rep
     return run.report
 
 
-def begin(draft: Draft, journal: Journal) -> Plan:
-    """The plan of the work that was begun here, or a new one."""
+def begin(draft: Draft, journal: Journal, *, shared: bool = False) -> Plan:
+    """The plan of the work that was begun here, or a new one. `shared`: others may be writing here."""
     if not draft.segmented:
         return make_plan(draft)
     identity = fingerprint(draft)
@@ -81,18 +80,20 @@ def begin(draft: Draft, journal: Journal) -> Plan:
         plan = make_plan(draft)
         require_room(plan, sum(s.frames for s in plan.segments))
         journal.begin(identity, plan)
+    elif not shared:
+        journal.drop_parts()
     return replace(plan, output=draft.output, work_dir=str(draft.work_dir))
 
 
 class Run:
     """One job under way: the network stays loaded, and the report grows, across segments."""
 
-    def __init__(self, job: Job, journal: Journal, on_progress: OnProgress | None = None) -> None:
+    def __init__(self, job: Job, journal: Journal, on_progress: OnProgress | None = None, crew: Crew | None = None) -> None:
         self.job, self.plan, self.journal, self.on_progress = job, job.plan, journal, on_progress
         self.report = Report(job.plan.output, job.plan, warnings=list(job.plan.warnings))
-        self.upscaler = Crew(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)
+        self.upscaler = crew or crew_for(job)
         self.windows = Windows(job.generator.spec.context, job.plan.engine.batch)
-        self.noted = EngineReport()
+        self.noted = self.upscaler.report
         self.beside: set[str] = set()  # what lay beside the pictures so far
         self.reading: dict[int, ReadReport] = {}  # by segment; of one that is read again, the last
         self.began = monotonic()
@@ -102,16 +103,20 @@ class Run:
         segments = self.plan.segments
         records = {s.number: r for s in segments if (r := self.journal.finished(s)) is not None}
         self.report.frames_kept = sum(len(record.pts) for record in records.values())
-        todo = [segment for segment in segments if segment.number not in records]
-        while todo:
-            todo = self._render_segments(todo, records)
+        for record in self.rendered([segment for segment in segments if segment.number not in records]):
+            records[record.number] = record
         done = [records[segment.number] for segment in segments]
-        self.report.warnings += dict.fromkeys(note for record in done for note in record.notes)
-        self.report.cuts = cuts_of(segments, done)
-        self._count_reading()
+        tell_of(done, self.plan, self.report)
         return done
 
-    def _render_segments(self, segments: Sequence[Segment], records: dict[int, SegmentRecord]) -> list[Segment]:
+    def rendered(self, segments: Sequence[Segment]) -> Iterator[SegmentRecord]:
+        """Makes these segments; yields the record of each when it is written down."""
+        todo = list(segments)
+        while todo:
+            todo = yield from self._render_segments(todo)
+        self._count_reading()
+
+    def _render_segments(self, segments: Sequence[Segment]) -> Generator[SegmentRecord, None, list[Segment]]:
         """One pass over these segments: network and threads go on while the encoder of one is drained and that of the next
         begins. Returns segments that a seek did not reach whole (or that are damaged): the long way round tells."""
         again: list[Segment] = []
@@ -129,7 +134,7 @@ class Run:
                     self.report.frames_out -= len(writer.pts)
                     again.append(replace(segment, enter=None))
                 else:
-                    records[segment.number] = self._record(segment, writer)
+                    yield self._record(segment, writer)
         return again
 
     def _record(self, segment: Segment, writer: Writer) -> SegmentRecord:
@@ -229,25 +234,8 @@ class Run:
 
     def finish(self, records: Sequence[SegmentRecord], *, check: bool = True) -> None:
         """Joins, verifies, and only then gives the final name."""
-        plan, output = self.plan, Path(self.plan.output)
         self._tell("finish", self.report.frames_out)
-        segments = [SegmentFile(self.journal.folder / r.file, r.pts, r.last_duration, r.reorder_depth) for r in records if r.pts]
-        part = part_of(output, Path(plan.work_dir))
-        try:
-            joined = join(plan, self.job.source, segments, part, self._spool())
-            self.report.warnings += joined.notes
-            self.report.checks = verify(plan, self.job.source, segments, part, self._spool()) if check else ()
-            broken = [c for c in self.report.checks if not c.ok]
-            final = output.with_name(f"{output.stem}.unverified{output.suffix}") if broken else output
-            if not broken:
-                self.journal.crown(part)
-            part.replace(final)
-            fsync(final.parent)
-        finally:
-            part.unlink(missing_ok=True)
-        self.report.output = str(final)
-        if broken:
-            raise BrokenPromise(f"{final}: kept under this name because {'; '.join(f'{c.name}: {c.detail}' for c in broken)}")
+        finish(self.plan, self.job.source, self.journal, records, self.report, self._spool(), check=check)
 
     def recall(self) -> None:
         """The job was killed after its result had got the final name: there is nothing left to do."""
@@ -287,10 +275,6 @@ class Run:
             self.on_progress(Progress(stage, done, total, monotonic() - self.began, self.report.frames_kept))
 
 
-def cuts_of(segments: Sequence[Segment], records: Sequence[SegmentRecord]) -> list[int]:
-    """Numbers of the frames that begin a shot in what came out: frames that could not be decoded do not count."""
-    cuts, lost = [], 0
-    for segment, record in zip(segments, records, strict=True):
-        cuts += [frame - lost for frame in record.cuts]
-        lost += segment.frames - len(record.pts)
-    return cuts
+def crew_for(job: Job) -> Crew:
+    """What enlarges a job's frames."""
+    return Crew(job.generator, job.plan.info.format, job.plan.target, job.plan.engine)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from vsr import __version__
 from vsr.choose_engine import choose_engine
 from vsr.config import UpscaleConfig
 from vsr.cutting import choose_deinterlace, film_segments
-from vsr.engine.precision import resolve_threads
+from vsr.engine.precision import instructions_of, resolve_threads
 from vsr.errors import ConfigError, UsageError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
 from vsr.journal import to_plain
@@ -74,8 +76,9 @@ class Job:
     generator: Generator
 
 
-def draft_job(config: UpscaleConfig) -> Draft:
-    """Looks at the source, the output's place and the model. Raises the VsrError that names what cannot be done."""
+def draft_job(config: UpscaleConfig, load: Callable[[str, float, float | None], Generator] = load) -> Draft:
+    """Looks at the source, the output's place and the model (`load`: for callers that keep networks). Raises the VsrError that
+    names what cannot be done."""
     source, info = _open(config)
     if config.fps is not None and info.container != IMAGES:
         raise UsageError("--fps is for a sequence of images: a film has times of its own, and they are kept")
@@ -88,15 +91,25 @@ def draft_job(config: UpscaleConfig) -> Draft:
 def fingerprint(draft: Draft) -> dict[str, Any]:
     """What makes two jobs the same: source, wishes, weights, versions. Everything that could change a pixel or a timestamp."""
     config, spec = draft.config, draft.generator.spec
-    wishes = to_plain(replace(config, overwrite=False, verify=True, resume=True, output=None, work_dir=None))
+    return {
+        **identity_of(config),
+        "device": instructions_of(config.device),  # of several devices of one kind, any may go on
+        "weights": spec.weights_sha256,
+        "versions": {"vsr": __version__, "torch": version("torch"), "machine": platform.machine(), **library_versions()},
+    }
+
+
+def identity_of(config: UpscaleConfig) -> dict[str, Any]:
+    """The part of it that needs neither the network nor the device: the source's place, size and time, and the wishes."""
+    wishes = to_plain(config)
+    for name in ("source", "output", "work_dir", "overwrite", "verify", "resume", "device", "share"):
+        del wishes[name]
     stat = Path(config.source).stat()
     return {
         "source": str(Path(config.source).resolve()),
         "source size": stat.st_size,
         "source time": stat.st_mtime_ns,
-        **{f"option {key}": value for key, value in wishes.items() if key not in ("source", "output", "work_dir")},
-        "weights": spec.weights_sha256,
-        "versions": {"torch": version("torch"), "machine": platform.machine(), **library_versions()},
+        **{f"option {key}": value for key, value in wishes.items()},
     }
 
 

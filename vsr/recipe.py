@@ -184,7 +184,7 @@ class Recipe:
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """A shipped recipe by its name or a .toml file, with KEY=VALUE settings. Raises ConfigError, naming file and key."""
     path = toml.find(name, FOLDER)
-    table = toml.with_settings(toml.read(path), settings)
+    table = toml.with_settings(toml.read(path, FOLDER), settings)
     return toml.build(Recipe, {"name": path.stem, **table}, path.name)
 
 

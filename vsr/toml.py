@@ -44,12 +44,15 @@ def shipped(folder: str) -> Path:
     return _SHIPPED / folder if (_SHIPPED / folder).is_dir() else _CHECKOUT / folder
 
 
-def read(path: Path) -> Table:
-    """The values of a file, those of the file that it extends beneath them. Raises ConfigError."""
-    return _read(path, ())
+def read(path: Path, folder: str) -> Table:
+    """The values of a file, those of the file that it extends beneath them: one beside it, or one that vsr ships in `folder`.
+
+    Raises ConfigError.
+    """
+    return _read(path, folder, ())
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> Table:
+def _read(path: Path, folder: str, above: tuple[Path, ...]) -> Table:
     if path.resolve() in above:
         raise ConfigError(f"{path}: extends itself")
     try:
@@ -64,7 +67,9 @@ def _read(path: Path, above: tuple[Path, ...]) -> Table:
     if not isinstance(below, str) or not below:
         raise ConfigError(f"{path}: {EXTENDS}: must name another file")
     other = path.with_name(below if below.endswith(".toml") else f"{below}.toml")
-    return merged(_read(other, (*above, path.resolve())), table)
+    if not other.exists():
+        other = find(below, folder)
+    return merged(_read(other, folder, (*above, path.resolve())), table)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from vsr.frames import VideoInfo
     from vsr.media.imagemeta import StillImage
     from vsr.plan import Plan
-    from vsr.report import Report
+    from vsr.report import OnProgress, Report
 
 
 def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
@@ -33,10 +34,8 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
         if options["dry_run"]:
             dry_run(console, config, target)
             return
-        from vsr.pipeline import upscale
-
         with progress_shown(options["progress"], console) as on_progress:
-            report = upscale(config, on_progress)
+            report = upscaled(config, on_progress)
     except VsrError as exc:
         write_json(target, "upscale", "error", [], error=str(exc))
         raise
@@ -57,6 +56,19 @@ def run_upscale(config: UpscaleConfig, options: dict[str, Any]) -> None:
     write_json(target, "upscale", "failed" if report.failed else "ok", report.warnings, **facts, output=report.output, **more)
     if report.failed:
         raise VsrError(f"{len(report.failed)} of {len(report.images)} images failed; the others are in {report.output}")
+
+
+def upscaled(config: UpscaleConfig, on_progress: OnProgress | None) -> Report:
+    """The job, on one device or on several."""
+    if "," not in config.device and config.device != "all":
+        from vsr.pipeline import upscale
+
+        return upscale(config, on_progress)
+    from vsr.jobs.local import slots_of
+    from vsr.jobs.run import devices_of, upscale_on
+
+    devices = devices_of(config.device.split(","))
+    return upscale_on(replace(config, device=devices[0]), slots_of(devices), on_progress)
 
 
 def dry_run(console: Console, config: UpscaleConfig, target: str | None) -> None:

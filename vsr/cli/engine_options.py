@@ -12,7 +12,12 @@ from vsr.cli.types import NumberOr
 Command = Callable[..., Any]
 
 _OPTIONS = (
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps, xpu, vulkan or vulkan:N."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, cuda:N, mps, xpu, vulkan or vulkan:N.",
+    ),
     click.option(
         "--hwaccel",
         default="auto",

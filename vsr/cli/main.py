@@ -11,6 +11,7 @@ import click
 
 from vsr import __version__
 from vsr.cli.audition import audition
+from vsr.cli.batch import batch
 from vsr.cli.bench import bench
 from vsr.cli.compare import compare
 from vsr.cli.engine_options import engine_options, engine_wishes
@@ -84,6 +85,7 @@ def cli() -> None:
 
 
 cli.add_command(audition)
+cli.add_command(batch)
 cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(models)
@@ -168,6 +170,7 @@ def upscale(**options: Any) -> None:
     Examples:
       vsr upscale input.mp4 --scale 4 --model esrgan
       vsr upscale film.mkv --height 2160 --model animevideo --codec hevc -o film-4k.mkv
+      vsr upscale film.mkv --device cuda:0,cuda:1     (or --device all: one film on several devices)
     """
     from vsr.cli.commands import run_upscale
 

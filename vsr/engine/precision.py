@@ -98,6 +98,20 @@ def cpu_quota(folder: Path) -> float | None:
     return int(quota) / int(period)
 
 
+def instructions_of(name: str) -> str:
+    """What of the device that `--device NAME` means decides the last bits of a result: its kind and its set of instructions."""
+    if is_vulkan(name):
+        return "vulkan"
+    device = resolve_device(name)
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda {major}.{minor}"
+    if device.type != "cpu":
+        return device.type
+    rounds = " with bf16" if has_bf16(read_text(Path("/proc/cpuinfo"))) else ""
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}{rounds}"
+
+
 def has_bf16(cpuinfo: str) -> bool:
     """Whether /proc/cpuinfo names instructions that multiply bf16 (x86)."""
     return any(BF16_FLAGS & set(line.split()) for line in cpuinfo.splitlines() if line.startswith("flags"))

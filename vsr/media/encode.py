@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import EncodeError
 from vsr.frames import FrameBatch, FrameFormat, PictureData
-from vsr.journal import fsync
+from vsr.journal import fsync, unfinished
 from vsr.media.pixels import make_frame, tag_colors
 from vsr.media.sei import CARRIED, embed
 from vsr.media.siting import is_sited
@@ -37,7 +37,7 @@ _MAX_RATE_HINT = 240  # SVT-AV1 refuses more; the rate is only a hint for rate c
 
 
 class Writer:
-    """Encodes frames into a segment file, written as `path` + ".part", fsynced and renamed when the `with` ends well.
+    """Encodes frames into a segment file, written under another name, fsynced and renamed when the `with` ends well.
 
     `last_duration` and `reorder_depth` (frames by which decode order runs ahead) complete what `join` needs to know.
     Time reaches the encoder exactly (`time_base`, pts from the segment's first frame), so that its rate control sees the real
@@ -51,7 +51,7 @@ class Writer:
         self.last_duration = 0
         self.reorder_depth = 0
         self.seconds = 0.0
-        self._part = path.with_name(path.name + ".part")
+        self._part = unfinished(path)
         self._plan = plan
         self._rank: dict[int, int] = {}
         self._data: dict[int, PictureData | None] = {}

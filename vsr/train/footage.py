@@ -12,11 +12,8 @@ from vsr.media.clips import Clip, Frames, ReaderName, open_clip
 from vsr.media.framecache import FrameCache
 from vsr.media.images import is_image
 from vsr.media.imagesize import image_size
+from vsr.names import FILM_SUFFIXES
 
-FILMS = frozenset({
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".m2v", ".vob", ".wmv", ".asf",
-    ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".gif",
-})  # fmt: skip
 STILLS_BYTES = 2 << 30  # 470 photographs of 1.5 megapixels, decoded
 FILMS_BYTES = 512 << 20
 _MOST_OPEN = 4  # films that decord holds open: some 50 MB each
@@ -65,7 +62,7 @@ def _below(root: Path, frames: int) -> list[Path]:
         files = sorted(Path(folder, name) for name in names if not name.startswith("."))
         stills = [path for path in files if is_image(path.name)]
         found += [Path(folder)] * bool(stills) if frames > 1 else stills
-        found += [path for path in files if path.suffix.lower() in FILMS]
+        found += [path for path in files if path.suffix.lower() in FILM_SUFFIXES]
     if not found:
         raise ConfigError(f"{root}: holds no image and no film to train on; check data.train")
     return found

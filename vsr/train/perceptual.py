@@ -42,11 +42,12 @@ class PerceptualLoss:
         return self
 
     def __call__(self, made: Tensor, truth: Tensor) -> Tensor:
-        """Nothing flows back into `truth`. In float32 inside autocast, too: the difference is far smaller than both."""
+        """Nothing flows back into `truth`. Inside autocast VGG19 computes in half precision: three times as fast, and its
+        gradient keeps its direction (mean cosine 0.94 to 0.99 by layer; docs/lab.md). Differences are float32."""
+        with torch.no_grad():
+            wanted = self.network(truth)
+        seen = self.network(made)
         with torch.autocast(made.device.type, enabled=False):
-            with torch.no_grad():
-                wanted = self.network(truth.float())
-            seen = self.network(made.float())
             terms = [weight * self.criterion(seen[name], wanted[name]) for name, weight in self.layers.items()]
         return torch.stack(terms).sum()
 

@@ -85,7 +85,8 @@ class Trainer:
         losses["pixel"] = PIXEL_LOSSES[loss.pixel](made, hr)
         total = loss.pixel_weight * losses["pixel"]
         if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(made, hr)
+            with self._autocast():
+                losses["perceptual"] = self.perceptual(made, hr)
             total = total + loss.perceptual_weight * losses["perceptual"]
         if self.critic is not None and loss.adversarial != "none":
             self.critic.requires_grad_(False)

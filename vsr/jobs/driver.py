@@ -1,0 +1,311 @@
+"""Runs a batch: gives tasks to workers as long as there are any, and writes down what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from filelock import FileLock, Timeout
+
+from vsr.errors import ConfigError, Interrupted, JobError, VsrError
+from vsr.jobs import ledger
+from vsr.jobs.batch import Film
+from vsr.jobs.pool import JOINER, Pool
+from vsr.jobs.queue import Queue, Step
+from vsr.jobs.tasks import (
+    ENDS,
+    Advanced,
+    Event,
+    Failed,
+    Finished,
+    FinishTask,
+    Lost,
+    Made,
+    Planned,
+    PlanTask,
+    Ready,
+    Rendered,
+    RenderTask,
+    Task,
+    Unfit,
+)  # fmt: skip
+from vsr.journal import Journal
+from vsr.report import Report
+
+WAIT = 0.5  # seconds between two looks at everything
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a batch stands: frames made now and by earlier runs, all that there will be (as far as is known), and the films that
+    are done, of how many; `film` is one that has just been settled."""
+
+    frames: int
+    kept: int
+    total: int
+    done: int
+    films: int
+    seconds: float
+    film: Film | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Driver:
+    """One run over the films of a batch that are "todo"; afterwards each says what became of it.
+
+    A film's work folder is closed to every other process from its plan to its end; `shared`: to all but those that share it, too.
+    `anew`: what another job has begun of a film goes. `book`: results are entered in the ledger, failures in logs beside it.
+    """
+
+    def __init__(
+        self, films: Sequence[Film], pool: Pool, queue: Queue, on_progress: OnProgress | None = None, *,
+        shared: bool = False, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
+    ) -> None:  # fmt: skip
+        self.films, self.pool, self.queue, self.on_progress = films, pool, queue, on_progress
+        self.shared, self.anew, self.stop_on_failure = shared, anew, stop_on_failure
+        self.book = book
+        self.notes: list[str] = []
+        self._doing: dict[int, Step] = {}
+        self._open: dict[int, ExitStack] = {}
+        self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
+        self._kept = self._made = 0
+        self._began = monotonic()
+
+    def run(self) -> None:
+        """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
+        try:
+            while not self.queue.over:
+                self._give()
+                for worker, event in self.pool.events(WAIT):
+                    self._hear(worker, event)
+                self._tell()
+                self._look_around()
+        except KeyboardInterrupt as exc:
+            self.pool.close()
+            raise Interrupted(self._left_behind()) from exc
+        finally:
+            self.pool.close()
+            for number in list(self._open):
+                self._close(number)
+            for film in self.films:
+                if film.status == "todo":
+                    film.status = "unfinished"
+
+    def _look_around(self) -> None:
+        """Is there still somebody to work? And have others made what was theirs, when nothing of ours is left?"""
+        if self.queue.over:
+            for number in list(self._open):
+                self._join_for_others(number)
+        elif not self.pool.alive():
+            raise JobError(f"no worker is left: {self.notes[-1] if self.notes else 'none could begin'}")
+
+    def _give(self) -> None:
+        for worker in self.pool.free():
+            step = self.queue.next_join() if worker == JOINER else self.queue.next()
+            while step is not None and step.kind == "plan" and not self._opened(step):
+                step = self.queue.next()
+            if step is not None:
+                self._doing[worker] = step
+                self.pool.give(worker, self._task(step))
+
+    def _task(self, step: Step) -> Task:
+        config = self.films[step.film].config
+        assert config is not None
+        if step.kind == "plan":
+            return PlanTask(step.film, config, self.films[step.film].identity if self.shared else None, self.anew)
+        if step.kind == "render":
+            return RenderTask(step.film, config, step.segments)
+        return FinishTask(step.film, config, self.shared)
+
+    def _opened(self, step: Step) -> bool:
+        """Makes a film's folders and closes them to others; where that fails, the film has."""
+        film = self.films[step.film]
+        if step.film in self._open:
+            return True
+        self._open[step.film] = stack = ExitStack()
+        try:
+            if self.book:
+                ledger.make_folder(film.output)
+            if not self.shared:  # else it is the worker that does, while others are kept from ending the film
+                film.work_dir.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(Journal(film.work_dir).locked())
+        except (VsrError, OSError) as exc:
+            error = exc if isinstance(exc, VsrError) else ConfigError(f"{film.work_dir}: cannot be created: {exc.strerror}")
+            self._open.pop(step.film)
+            self.queue.failed(step, final=True)
+            self._settle(step.film, "failed", str(error))
+            return False
+        return True
+
+    def _hear(self, worker: int, event: Event) -> None:
+        if isinstance(event, Ready):
+            return
+        step = self._doing.pop(worker, None) if isinstance(event, ENDS) else self._doing.get(worker)
+        if isinstance(event, Lost):
+            self.notes.append(f"{self.pool.name_of(worker)}: {event.reason}")
+        if isinstance(event, ENDS):
+            self._ahead.pop(worker, None)
+        if step is None:
+            return
+        if isinstance(event, Advanced):
+            self._ahead[worker] = event.frames
+        elif isinstance(event, Made):
+            self._made += event.frames
+            self._ahead[worker] = self._ahead.get(worker, 0) - event.frames
+            self.queue.made(step.film, event.segment)
+            self._join_for_others(step.film)
+        elif isinstance(event, Planned):
+            self._planned(step.film, event)
+        elif isinstance(event, Rendered):
+            self._count(self.films[step.film], event)
+        elif isinstance(event, Finished):
+            self._finished(step.film, event)
+        elif isinstance(event, Unfit):
+            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
+            self.pool.retire(worker)
+            self.queue.returned(step)
+        elif isinstance(event, Failed):
+            self._failed(step, event.reason, event.trace, final=event.final, broken=event.broken)
+        elif isinstance(event, Lost):
+            self._failed(step, f"a worker was lost: {event.reason}", event.reason, final=False)
+
+    def _planned(self, number: int, plan: Planned) -> None:
+        film = self.films[number]
+        if plan.finished:
+            self.queue.planned(number, ())
+            self.queue.done(number)
+            self._settle(number, "done")
+            return
+        film.frames = sum(plan.frames)
+        self._kept += sum(plan.frames[s] for s in plan.kept)
+        self.queue.planned(number, range(len(plan.frames)), plan.kept)
+        if self.shared:
+            self._share(number)
+            self._join_for_others(number)
+
+    def _share(self, number: int) -> None:
+        """Says that somebody is at work on a film that others work on, too."""
+        try:
+            self._open[number].enter_context(Journal(self.films[number].work_dir).locked(shared=True))
+        except JobError as exc:
+            self.queue.fail(number)
+            self._settle(number, "failed", str(exc))
+
+    def _join_for_others(self, number: int) -> None:
+        """All that is ours of a film is made. Whoever sees that the rest is, too, joins it, unless another has begun to."""
+        film = self.films[number]
+        if self.queue.state(number) != "elsewhere" or film.status not in ("todo", "elsewhere"):
+            return
+        film.status = "elsewhere"
+        done, planned = Journal(film.work_dir).counts()
+        lock = FileLock(ledger.path_of(film.output, ".lock"))
+        with suppress(Timeout), lock.acquire(timeout=0):
+            if ledger.standing(film.output, film.identity).state == "done":
+                film.status, film.why = "kept", "another part has joined it"
+            elif done == planned > 0:
+                lock.acquire()  # once more, until the film is closed
+                self._open[number].callback(lock.release)
+                film.status = "todo"
+                self.queue.join_after_all(number)
+
+    def _count(self, film: Film, rendered: Rendered) -> None:
+        """What several workers have counted of one film, together."""
+        report = rendered.report
+        film.seconds += report.seconds
+        if film.report is None:
+            film.report = report
+        else:
+            before = film.report
+            before.read += report.read
+            before.frames_out += report.frames_out
+            before.frames_reused += report.frames_reused
+            before.seconds_for_encoder += report.seconds_for_encoder
+
+    def _finished(self, number: int, event: Finished) -> None:
+        film = self.films[number]
+        film.frames = event.report.frames_out
+        film.report = film_report(film, event)
+        self.queue.done(number)
+        self._settle(number, "done")
+
+    def _failed(self, step: Step, reason: str, trace: str, *, final: bool, broken: bool = False) -> None:
+        film = self.films[step.film]
+        if film.status != "todo":
+            self.queue.failed(step, final=final)
+            return
+        if self.book:
+            film.log = ledger.path_of(film.output, ".log")
+            what = f"segments {', '.join(map(str, step.segments))}" if step.segments else step.kind
+            with suppress(OSError), film.log.open("a", encoding="utf-8") as log:
+                log.write(f"{what}: {reason}\n{trace}\n")
+        film.broken = broken
+        if self.queue.failed(step, final=final):
+            self._settle(step.film, "failed", reason)
+
+    def _settle(self, number: int, status: str, why: str = "") -> None:
+        """A film is done or given up: writes it down, cleans up, lets others at it."""
+        film = self.films[number]
+        film.status, film.why = status, why or film.why  # type: ignore[assignment]
+        if status == "done" and self.book:
+            with suppress(OSError, VsrError):
+                ledger.enter(film.output, film.identity, film.frames, film.seconds)
+                if film.log is not None:
+                    film.log.unlink()
+        elif status == "failed" and self.stop_on_failure:
+            self.queue.stopped = True
+        self._close(number)
+        self._tell(film)
+
+    def _close(self, number: int) -> None:
+        """Cleans up what nobody needs any more, and lets others at the film. Finished segments stay until it is done."""
+        film, stack = self.films[number], self._open.pop(number, None)
+        if stack is None:
+            return
+        journal = Journal(film.work_dir)
+        with suppress(OSError):
+            if film.status == "done" or film.broken:
+                journal.remove()
+            elif not self.shared:
+                tidy(journal)
+        stack.close()
+
+    def _tell(self, film: Film | None = None) -> None:
+        if self.on_progress is None:
+            return
+        todo = [each for each in self.films if each.config is not None and each.status in ("todo", "done", "unfinished")]
+        done = sum(each.status != "todo" for each in self.films)
+        made = self._made + sum(self._ahead.values())
+        total = sum(each.frames for each in todo)
+        seconds = monotonic() - self._began
+        self.on_progress(Progress(made, self._kept, total, done, len(self.films), seconds, film))
+
+    def _left_behind(self) -> str:
+        done = sum(film.status in ("done", "kept") for film in self.films)
+        return f"{done} of {len(self.films)} films are finished; the same command goes on from here"
+
+
+def film_report(film: Film, event: Finished) -> Report:
+    """The report of the join with what the workers counted."""
+    report = event.report
+    if film.report is not None:
+        counted = film.report
+        report.read, report.frames_in = counted.read, counted.read.frames
+        report.frames_reused, report.seconds_for_encoder = counted.frames_reused, counted.seconds_for_encoder
+        report.frames_kept = report.frames_out - counted.frames_out
+        report.frames_out = counted.frames_out
+        report.warnings += counted.read.notes()
+    return report
+
+
+def tidy(journal: Journal) -> None:
+    """Removes what was being written, and the whole folder where no segment is finished."""
+    if journal.counts()[0]:
+        journal.drop_parts()
+        return
+    for path in journal.folder.iterdir():
+        path.unlink(missing_ok=True)
+    journal.folder.rmdir()

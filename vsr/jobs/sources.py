@@ -1,0 +1,109 @@
+"""Which files a batch job is about: folders, patterns, lists and single files, each film once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from vsr.errors import ConfigError
+from vsr.names import FILM_SUFFIXES
+
+LIST = "@"  # begins the name of a file that lists sources, one a line
+
+
+@dataclass(frozen=True)
+class Source:
+    """A film to convert; `below` is its folder within the source that it was found by, which its result keeps."""
+
+    path: Path
+    below: Path = Path()
+
+
+def find_sources(wanted: Sequence[str], exclude: Sequence[str] = (), output: Path | None = None) -> list[Source]:
+    """Every film once, in natural order within each source (2 before 10). Hidden files and folders do not count, and in folders
+    only what is a film by its name; `output`, where it lies inside one, is not looked into. A file that is named itself is taken
+    as it is, also where it does not exist: what is wrong with it is told of it alone.
+
+    Raises ConfigError where a folder or a pattern gives nothing, or nothing is left.
+    """
+    found: dict[Path, Source] = {}
+    for source in _sources(wanted, output.resolve() if output else None):
+        if not any(_matches(source, pattern) for pattern in exclude):
+            found.setdefault(source.path.resolve(), source)
+    if not found:
+        raise ConfigError(f"{', '.join(wanted)}: no film is left to convert")
+    return list(found.values())
+
+
+def _sources(wanted: Sequence[str], output: Path | None, lists: tuple[str, ...] = ()) -> Iterator[Source]:
+    for each in wanted:
+        path = Path(each)
+        if path.is_dir():
+            yield from _below(path, output)
+        elif each.startswith(LIST) and not path.exists():
+            yield from _listed(each, output, lists)
+        elif glob.has_magic(each) and not path.exists():
+            yield from _matching(each)
+        else:
+            yield Source(path)
+
+
+def _below(root: Path, output: Path | None) -> list[Source]:
+    found = []
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != output]
+        found += [Source(here / name, here.relative_to(root)) for name in names if _is_film(name)]
+    if not found:
+        raise ConfigError(f"{root}: holds no film; films are known by their extensions ({', '.join(sorted(FILM_SUFFIXES))})")
+    return sorted(found, key=lambda source: natural(source.path))
+
+
+def _matching(pattern: str) -> list[Source]:
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    root = Path(*parts[:fixed])
+    paths = [path for path in root.glob(str(Path(*parts[fixed:]))) if path.is_file()]
+    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    found = [Source(path, path.parent.relative_to(root)) for path in shown]
+    if not found:
+        raise ConfigError(f"{pattern}: matches no file")
+    return sorted(found, key=lambda source: natural(source.path))
+
+
+def _listed(name: str, output: Path | None, lists: tuple[str, ...]) -> Iterator[Source]:
+    path = Path(name.removeprefix(LIST))
+    if name in lists:
+        raise ConfigError(f"{name}: lists itself")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "is no text"
+        raise ConfigError(f"{path}: cannot be read as a list of films: {reason}") from exc
+    entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    yield from _sources([_beside(path, entry) for entry in entries], output, (*lists, name))
+
+
+def _beside(path: Path, entry: str) -> str:
+    """What a list names, from the list's own folder."""
+    if entry.startswith(LIST):
+        return f"{LIST}{path.parent / entry.removeprefix(LIST)}"
+    return str(path.parent / entry)
+
+
+def _is_film(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in FILM_SUFFIXES
+
+
+def _matches(source: Source, pattern: str) -> bool:
+    return any(fnmatch(text, pattern) for text in (source.path.name, str(source.below / source.path.name), str(source.path)))
+
+
+def natural(path: Path) -> list[list[tuple[int, str]]]:
+    """A key that sorts paths by their parts, numbers in them by value."""
+    return [[(int(bit), "") if bit.isdecimal() else (-1, bit) for bit in re.split(r"(\d+)", part)] for part in path.parts]
