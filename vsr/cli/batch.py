@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vsr.jobs.definition import Definition
     from vsr.jobs.driver import Progress as BatchProgress
     from vsr.jobs.forecast import Cost
+    from vsr.jobs.local import Slot
 
 WORDS = {"kept": "finished before", "elsewhere": "in other parts' hands", "todo": "to do"}
 
@@ -118,8 +119,13 @@ def run_batch(options: dict[str, Any]) -> None:
     notes: list[str] = []
     error: VsrError | None = None
     if any(film.status == "todo" for film in films):
+        from vsr.jobs.local import slots_of
+        from vsr.jobs.run import devices_of, require_model
+
+        require_model(definition)
+        slots = slots_of(devices_of(wanted), definition.workers)
         try:
-            notes = convert(console, definition, films, wanted, options)
+            notes = convert(console, definition, films, slots, options)
         except VsrError as exc:
             error = exc
     for text in notes:
@@ -132,18 +138,17 @@ def run_batch(options: dict[str, Any]) -> None:
     if error is not None:
         raise Unwritten(error)
     if failed:
-        raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the others are finished, and a rerun tries again"))
+        raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the same command tries them again"))
 
 
 def convert(
-    console: Console, definition: Definition, films: Sequence[Film], wanted: Sequence[str], options: dict[str, Any]
+    console: Console, definition: Definition, films: Sequence[Film], slots: Sequence[Slot], options: dict[str, Any]
 ) -> list[str]:
     """Does what is to be done, and says so film by film."""
-    from vsr.jobs.local import LocalPool, slots_of
-    from vsr.jobs.run import devices_of, run_films
+    from vsr.jobs.local import LocalPool
+    from vsr.jobs.run import run_films
     from vsr.report import Progress
 
-    slots = slots_of(devices_of(wanted), definition.workers)
     with progress_shown(options["progress"], console) as draw:
 
         def tell(progress: BatchProgress) -> None:
@@ -214,8 +219,9 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     """What would be done, and what it would take."""
     from vsr.jobs.forecast import forecast, free_bytes
     from vsr.jobs.local import slots_of
-    from vsr.jobs.run import devices_of
+    from vsr.jobs.run import devices_of, require_model
 
+    require_model(definition)
     devices = devices_of(wanted)
     costs = forecast(films, devices[0])
     for number, film in enumerate(films):

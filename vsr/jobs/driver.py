@@ -35,6 +35,7 @@ from vsr.journal import Journal
 from vsr.report import Report
 
 WAIT = 0.5  # seconds between two looks at everything
+TELL_EVERY = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Driver:
         self._open: dict[int, ExitStack] = {}
         self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
         self._kept = self._made = 0
-        self._began = monotonic()
+        self._began = self._told = monotonic()
 
     def run(self) -> None:
         """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
@@ -82,8 +83,10 @@ class Driver:
                 self._give()
                 for worker, event in self.pool.events(WAIT):
                     self._hear(worker, event)
-                self._tell()
+                if monotonic() - self._told >= TELL_EVERY:
+                    self._tell()
                 self._look_around()
+            self._tell()
         except KeyboardInterrupt as exc:
             self.pool.close()
             raise Interrupted(self._left_behind()) from exc
@@ -105,7 +108,7 @@ class Driver:
 
     def _give(self) -> None:
         for worker in self.pool.free():
-            step = self.queue.next_join() if worker == JOINER else self.queue.next()
+            step = self.queue.next_join() if worker <= JOINER else self.queue.next()
             while step is not None and step.kind == "plan" and not self._opened(step):
                 step = self.queue.next()
             if step is not None:
@@ -280,7 +283,8 @@ class Driver:
         done = sum(each.status != "todo" for each in self.films)
         made = self._made + sum(self._ahead.values())
         total = sum(each.frames for each in todo)
-        seconds = monotonic() - self._began
+        self._told = monotonic()
+        seconds = self._told - self._began
         self.on_progress(Progress(made, self._kept, total, done, len(self.films), seconds, film))
 
     def _left_behind(self) -> str:
