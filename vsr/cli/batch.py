@@ -178,7 +178,7 @@ def line_of(film: Film) -> str:
     """What became of a film, in a line."""
     word = WORDS.get(film.status, film.status)
     if film.status == "done":
-        rate = f", {film.frames / film.seconds:.2f} a second of one worker" if film.seconds else ""
+        rate = f", {film.seconds:.1f} s of one worker" if film.seconds else ""
         again = f" ({film.why})" if film.why else ""
         return f"{film.output}: {film.frames} frames{rate}{again}"
     return f"{film.source}: {word}{f': {film.why}' if film.why else ''}{f' (see {film.log})' if film.log else ''}"

@@ -256,8 +256,7 @@ class Driver:
         if status == "done" and self.book:
             with suppress(OSError, VsrError):
                 ledger.enter(film.output, film.identity, film.frames, film.seconds)
-                if film.log is not None:
-                    film.log.unlink()
+                ledger.path_of(film.output, ".log").unlink(missing_ok=True)
         elif status == "failed" and self.stop_on_failure:
             self.queue.stopped = True
         self._close(number)
