@@ -208,7 +208,9 @@ def test_half_the_bytes(tmp_path: Path) -> None:
     whole = checkpoints.read(str(tmp_path / "net.pth"), 4)
     half = checkpoints.halved(whole)
     checkpoints.write(tmp_path / "half.safetensors", half)
-    loaded = weights.load(str(tmp_path / "half.safetensors"), 4).state_dict()
+    network = weights.load(str(tmp_path / "half.safetensors"), 4)
+    assert isinstance(network, RRDBNet)
+    loaded = network.state_dict()
     for name, tensor in net.state_dict().items():
         assert loaded[name].dtype == torch.float32
         torch.testing.assert_close(loaded[name], tensor, rtol=2**-10, atol=1e-7)
