@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from vsr.models.sources import FileWeights, KerasWeights, Network, NoWeights, Weights, WebWeights, ZooEntry
+from vsr.models.sources import FileWeights, KerasWeights, Network, NoWeights, WebWeights, Weights, ZooEntry
 from vsr.models.spec import ModelSpec, Option
 
 
@@ -190,7 +190,7 @@ PAPERS: tuple[ZooEntry, ...] = (
     ),
     ZooEntry(
         name="edsr-open",
-        title="Clean images and film, x2 and x4, shipped with vsr: EDSR's baseline on openly licensed photographs, trained for PSNR",
+        title="Clean images and film, x2, shipped with vsr: EDSR's baseline, trained for PSNR on open photographs",
         licence="Apache-2.0",
         source="vsr; its card: vsr/weights/README.md",
         training="122 photographs (CC0, CC BY, BSD, MIT, public domain; vsr/weights/credits.csv), bicubic",
