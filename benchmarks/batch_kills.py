@@ -1,4 +1,4 @@
-"""A batch that is killed again and again:  python -m benchmarks.batch_kills FOLDER [--kills 5] [--seed 0] [-- WORDS FOR vsr batch]
+"""A batch that is killed again and again:  python -m benchmarks.batch_kills FOLDER [--kills 5] [WORDS FOR vsr batch ...]
 
 The films of FOLDER, and one that is none, by hd_to_uhd with bicubic: once undisturbed, once with the driver killed (SIGKILL) at
 random moments, then run to its end, then once more. Every packet of the results must be the same; the last run must do nothing.
@@ -53,16 +53,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--within", type=float, default=60, help="seconds in which a kill comes")
-    parser.add_argument("more", nargs="*")
-    options = parser.parse_args()
+    options, rest = parser.parse_known_args()
+    more = [word for word in rest if word != "--"]
     clock = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         shutil.copytree(options.folder, here / "in")
         (here / "in" / "corrupt.mp4").write_bytes(clock.randbytes(50_000))
-        seconds, report = run(command(options.job, here / "in", here / "whole", options.more), here / "report.json")
+        seconds, report = run(command(options.job, here / "in", here / "whole", more), here / "report.json")
         print(f"undisturbed: {seconds:.0f} s", [(Path(f["source"]).name, f["status"], f["frames"]) for f in report["files"]])
-        words = command(options.job, here / "in", here / "killed", options.more)
+        words = command(options.job, here / "in", here / "killed", more)
         for kill in range(options.kills):
             driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             after = clock.uniform(5, options.within)
