@@ -72,6 +72,7 @@ class Driver:
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
         self._open: dict[int, ExitStack] = {}
+        self._unbooked: set[int] = set()
         self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
         self._kept = self._made = 0
         self._began = self._told = monotonic()
@@ -254,9 +255,12 @@ class Driver:
         film = self.films[number]
         film.status, film.why = status, why or film.why  # type: ignore[assignment]
         if status == "done" and self.book:
-            with suppress(OSError, VsrError):
+            try:
                 ledger.enter(film.output, film.identity, film.frames, film.seconds)
                 ledger.path_of(film.output, ".log").unlink(missing_ok=True)
+            except (OSError, VsrError) as exc:  # its work folder says that it is finished, and stays
+                self._unbooked.add(number)
+                self.notes.append(f"{film.output}: is finished, but that cannot be written down: {exc}")
         elif status == "failed" and self.stop_on_failure:
             self.queue.stopped = True
         self._close(number)
@@ -269,7 +273,7 @@ class Driver:
             return
         journal = Journal(film.work_dir)
         with suppress(OSError):
-            if film.status == "done" or film.broken:
+            if (film.status == "done" and number not in self._unbooked) or film.broken:
                 journal.remove()
             elif not self.shared:
                 tidy(journal)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from time import monotonic
 
 from vsr.config import UpscaleConfig
 from vsr.engine.precision import present_devices, resolve_device
@@ -93,9 +94,11 @@ def upscale_on(config: UpscaleConfig, slots: Sequence[Slot], on_progress: Callab
         if on_progress is not None:
             on_progress(Progress("upscale", batch.frames, batch.total, batch.seconds, batch.kept))
 
+    began = monotonic()
     notes = run_films([film], LocalPool(slots), len(slots), tell, anew=not config.resume, book=False)
     if film.status == "failed":
         raise (BrokenPromise if film.broken else JobError)(film.why)
     report = film.report or Report(output)
+    report.seconds = monotonic() - began
     report.warnings += notes
     return report
