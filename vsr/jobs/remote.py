@@ -217,10 +217,10 @@ class Store:
         """Raises JobError where nothing can be written below a folder: better now than after hours of work."""
         url = under(folder, ".vsr-batch", f"try-{os.getpid()}")
         with _told(folder, "cannot be written"):
-            with self._placed(url) as (fs, path):
-                fs.pipe_file(path, b"vsr")
+            with self._placed(url) as (fs, place):
+                fs.pipe_file(place, b"vsr")
             with suppress(Exception):  # storage may let us write and not remove
-                fs.rm_file(path)
+                fs.rm_file(self._at(url)[1])
 
     @contextmanager
     def _placed(self, url: str) -> Iterator[tuple[Any, str]]:
