@@ -233,6 +233,9 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     todo = [film for film in films if film.status == "todo"]
     frames = sum(film.frames for film in todo)
     console.say(f"{len(todo)} of {len(films)} films to do, {frames} frames; {clock(seconds)} on {', '.join(devices)}")
+    unseen = sum(film.info is None for film in todo)
+    if unseen:
+        console.say(f"without {unseen} that lie in remote storage: what they take is known when they are here")
     warnings = []
     if todo:
         free = free_bytes(todo[0].output.parent)

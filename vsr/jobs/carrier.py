@@ -37,15 +37,19 @@ class Carrier:
     def idle(self) -> bool:
         return not self._errands
 
-    def take(self, errand: Errand) -> None:
-        self._errands.append(errand)
+    def take(self, errand: Errand, *, first: bool = False) -> None:
+        """One more; `first`: before those that are not begun."""
+        self._errands.insert(self._begun if first else len(self._errands), errand)
         self._go_on()
 
     def drop(self, film: int) -> None:
         """Errands for a film that are not begun are of no use any more."""
-        begun = 1 if self._process is not None and self._process.busy else 0
-        waiting = list(self._errands)
-        self._errands = deque(each for number, each in enumerate(waiting) if number < begun or each.film != film)
+        kept = [each for number, each in enumerate(self._errands) if number < self._begun or each.film != film]
+        self._errands = deque(kept)
+
+    @property
+    def _begun(self) -> int:
+        return 1 if self._process is not None and self._process.busy else 0
 
     def done(self) -> list[tuple[Errand, str]]:
         """What has been done since, with the reason where that failed; waits for nothing."""

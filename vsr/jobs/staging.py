@@ -164,11 +164,13 @@ class StagedPool:
         elif isinstance(event, Finished | Planned):
             frames = event.report.frames_out if isinstance(event, Finished) else film.frames
             self._kept_back[number] = worker, event
-            self._sender.take(SendResult(number, film.output, film.target.url, film.identity, frames, film.seconds))
+            # before segments of the next films: it makes room
+            result = SendResult(number, film.output, film.target.url, film.identity, frames, film.seconds)
+            self._sender.take(result, first=True)
             return None
         elif isinstance(event, Failed) and event.broken:
             self._kept_back[number] = worker, event
-            self._sender.take(Discard(number, film.target.url))
+            self._sender.take(Discard(number, film.target.url), first=True)
             return None
         return event
 
