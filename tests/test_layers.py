@@ -48,6 +48,7 @@ OWNERS = {
     "torchvision": ("models",), "onnxruntime": ("models",),
     "h5py": ("models/keras",), "urllib.request": ("models/download",),
     "multiprocessing": ("jobs",), "ray": ("jobs",), "http.server": ("bench/rate",),
+    "fsspec": ("jobs/remote",),
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -171,6 +171,7 @@ def _stillborn(slot: Slot, connection: Connection, log: str, parent: int) -> Non
     serve(slot, connection, log, parent)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_only_what_it_was_doing(archive: Path, job: Definition) -> None:
     films = look(job, "cpu")
     notes = run_films(films, LocalPool(SLOTS[:1], _kill_once), 1)

@@ -177,3 +177,12 @@ def test_what_is_kept_is_not_made_again(kept: range) -> None:
     queue.next()
     queue.planned(0, range(4), kept)
     assert queue.state(0) == ("joining" if len(kept) == 4 else "rendering")
+
+
+def test_what_needs_nothing_is_not_joined() -> None:
+    """A film that was finished, or left out, when its plan was to be made."""
+    queue = Queue(2, 1)
+    assert queue.next() == Step("plan", 0)
+    queue.planned(0, ())
+    queue.done(0)
+    assert queue.next_join() is None and queue.state(0) == "done" and not queue.over

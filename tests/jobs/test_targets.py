@@ -15,7 +15,7 @@ from vsr.errors import ConfigError
 from vsr.frames import VideoInfo
 from vsr.jobs.definition import Definition
 from vsr.jobs.sources import Source
-from vsr.jobs.targets import Left, displayed, excerpt_of, output_of, target_size, targets_of
+from vsr.jobs.targets import Left, displayed, excerpt_of, target_of, target_size, targets_of
 from vsr.media.probe import probe
 
 UHD = Definition(job="hd_to_uhd", fit="3840x2160")
@@ -92,14 +92,17 @@ class _Sized:
 
 def test_names() -> None:
     source = Source(Path("in/s1/film.avi"), Path("s1"))
-    assert str(output_of(UHD, source)) == "in/s1/film.hd_to_uhd.mkv"
-    assert str(output_of(replace(UHD, output="out"), source)) == "out/s1/film.mkv"
-    assert str(output_of(replace(UHD, output="out", name="{stem}-{model}.{ext}", container="mp4"), source)) == (
+    assert str(target_of(UHD, source).output) == "in/s1/film.hd_to_uhd.mkv"
+    assert str(target_of(replace(UHD, output="out"), source).output) == "out/s1/film.mkv"
+    assert str(target_of(replace(UHD, output="out", name="{stem}-{model}.{ext}", container="mp4"), source).output) == (
         "out/s1/film-esrgan.avi.mp4"
     )
     webm = Source(Path("a.webm"))
     hevc = replace(UHD.encode, codec="hevc")
-    assert [str(output_of(replace(UHD, encode=e), webm)) for e in (UHD.encode, hevc)] == ["a.hd_to_uhd.webm", "a.hd_to_uhd.mkv"]
+    assert [str(target_of(replace(UHD, encode=e), webm).output) for e in (UHD.encode, hevc)] == [
+        "a.hd_to_uhd.webm",
+        "a.hd_to_uhd.mkv",
+    ]
 
 
 def test_two_results_of_one_name_are_refused() -> None:

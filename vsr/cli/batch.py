@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Part(click.ParamType[tuple[int, int]]):
 @click.option("--device", metavar="NAME,...", help="auto, all, or several as cuda:0,cuda:1: one process each.")
 @click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="On a CPU, processes that divide its cores.")
 @click.option("--part", type=Part(), help="Do the i-th of n shares; other processes or machines do the others.")
+@click.option("--stage", metavar="DIR", help="Where films of s3://, gs://, sftp:// lie meanwhile.  [default: the user's cache]")
 @click.option("--overwrite", is_flag=True, help="Replace results of other settings, and files that no batch has made.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with time and disk, and stop.")
 @click.option("--list", "listed", is_flag=True, help="Name the jobs that vsr brings.")
@@ -107,6 +109,7 @@ def run_batch(options: dict[str, Any]) -> None:
     if options["workers"]:
         settings.append(f"workers={options['workers']}")
     definition = load_definition(options["job"], settings, options["sources"], options["output"])
+    definition = replace(definition, stage=options["stage"] or definition.stage)
     target = options["json_file"]
     console = Console(
         quiet=options["quiet"], verbose=options["verbose"], log=options["log"], to_stderr=options["json_file"] == STDIO
@@ -121,8 +124,10 @@ def run_batch(options: dict[str, Any]) -> None:
     if any(film.status == "todo" for film in films):
         from vsr.jobs.local import slots_of
         from vsr.jobs.run import devices_of, require_model
+        from vsr.jobs.staging import require_writable as require_outputs
 
         require_model(definition)
+        require_outputs(films, definition)
         slots = slots_of(devices_of(wanted), definition.workers)
         try:
             notes = convert(console, definition, films, slots, options)
@@ -162,6 +167,7 @@ def convert(
         return run_films(
             films, LocalPool(slots), len(slots), tell,
             part=options["part"], anew=options["overwrite"], stop_on_failure=definition.on_failure == "stop",
+            definition=definition,
         )  # fmt: skip
 
 
@@ -180,8 +186,8 @@ def line_of(film: Film) -> str:
     if film.status == "done":
         rate = f", {film.seconds:.1f} s of one worker" if film.seconds else ""
         again = f" ({film.why})" if film.why else ""
-        return f"{film.output}: {film.frames} frames{rate}{again}"
-    return f"{film.source}: {word}{f': {film.why}' if film.why else ''}{f' (see {film.log})' if film.log else ''}"
+        return f"{film.target.name}: {film.frames} frames{rate}{again}"
+    return f"{film.target.source.name}: {word}{f': {film.why}' if film.why else ''}{f' (see {film.log})' if film.log else ''}"
 
 
 def show_summary(console: Console, films: Sequence[Film]) -> None:
@@ -203,8 +209,8 @@ def facts_of(film: Film) -> dict[str, object]:
     report = film.report
     more = {"warnings": report.warnings, "verify": report.checks} if report is not None else {}
     return {
-        "source": str(film.source),
-        "output": str(film.output),
+        "source": film.target.source.name,
+        "output": film.target.name,
         "status": film.status,
         "frames": film.frames,
         "seconds": round(film.seconds, 3),
@@ -233,6 +239,9 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     todo = [film for film in films if film.status == "todo"]
     frames = sum(film.frames for film in todo)
     console.say(f"{len(todo)} of {len(films)} films to do, {frames} frames; {clock(seconds)} on {', '.join(devices)}")
+    unseen = sum(film.info is None for film in todo)
+    if unseen:
+        console.say(f"without {unseen} that lie in remote storage: what they take is known when they are here")
     warnings = []
     if todo:
         free = free_bytes(todo[0].output.parent)
@@ -250,13 +259,15 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
 
 def planned_line(film: Film, cost: Cost | None) -> str:
     if cost is None:
-        return line_of(film)
+        there = film.target.source.remote
+        asked = f", {gigabytes(there.size)} to fetch; its frames are known when it is here" if there else ""
+        return f"{line_of(film)}{asked if film.status == 'todo' else ''}"
     size = f"{cost.source[0]}x{cost.source[1]} -> {cost.target[0]}x{cost.target[1]}"
     took = [f"{film.frames} frames" if film.frames else "an unknown number of frames"]
     took += [clock(cost.seconds)] if cost.seconds else []
     took += [gigabytes(cost.size)] if cost.size else []
     again = f" (again: {film.why})" if film.why else ""
-    return f"{film.source} -> {film.output}{again}: {size}, {', '.join(took)}"
+    return f"{film.target.source.name} -> {film.target.name}{again}: {size}, {', '.join(took)}"
 
 
 def cost_of(cost: Cost | None) -> dict[str, object]:

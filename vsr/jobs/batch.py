@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,9 @@ from vsr.fields import rate_factor
 from vsr.frames import VideoInfo
 from vsr.jobs import ledger
 from vsr.jobs.definition import Definition
-from vsr.jobs.sources import find_sources
+from vsr.jobs.remote import Store, folder_of
+from vsr.jobs.shelf import Shelf
+from vsr.jobs.sources import Source, find_sources
 from vsr.jobs.targets import Identity, Left, Target, config_of, identity_of, targets_of
 from vsr.journal import Journal
 from vsr.media.images import is_image
@@ -54,6 +56,11 @@ class Film:
         return self.target.output
 
     @property
+    def remote(self) -> bool:
+        """Does it, or its result, lie elsewhere?"""
+        return self.target.stage is not None
+
+    @property
     def work_dir(self) -> Path:
         """The folder of its unfinished work."""
         assert self.config is not None
@@ -68,40 +75,75 @@ def look(
     `device`: the kind that will compute. `on_film` is told how many have been looked at, of how many.
     Raises ConfigError where there are none, or two results would have one name.
     """
-    output = Path(definition.output) if definition.output else None
-    sources = find_sources(definition.source, definition.exclude, output)
-    made = {path.resolve() for folder in {source.path.parent for source in sources} for path in ledger.results_in(folder)}
-    targets = targets_of(definition, [source for source in sources if source.path.resolve() not in made])
+    store = Store(definition.remote)
+    shelves: dict[str, Shelf] = {}
+    sources = find_sources(definition.source, definition.exclude, definition.output, store)
+    made = _results(sources, store, shelves)
+    targets = targets_of(
+        definition, [each for each in sources if (each.name if each.remote else each.path.resolve()) not in made]
+    )
     films = []
     for number, target in enumerate(targets):
         if on_film is not None:
             on_film(number, len(targets))
-        films.append(_film(definition, target, device, overwrite=overwrite))
+        shelf = _shelf(target.url, store, shelves) if target.url else None
+        films.append(_film(definition, target, device, shelf, overwrite=overwrite))
     return films
 
 
-def _film(definition: Definition, target: Target, device: str, *, overwrite: bool) -> Film:
+def _results(sources: Sequence[Source], store: Store, shelves: dict[str, Shelf]) -> set[object]:
+    """What is written down as a result in the folders of the sources: those are none."""
+    folders = {source.path.parent for source in sources if source.remote is None}
+    made: set[object] = {path.resolve() for folder in folders for path in ledger.results_in(folder)}
+    for source in sources:
+        if source.remote is not None:
+            made |= _shelf(source.remote.url, store, shelves).results()
+    return made
+
+
+def _shelf(url: str, store: Store, shelves: dict[str, Shelf]) -> Shelf:
+    """The remote folder of a result; each is looked at once."""
+    folder = folder_of(url)
+    if folder not in shelves:
+        shelves[folder] = Shelf(store, folder)
+    return shelves[folder]
+
+
+def _film(definition: Definition, target: Target, device: str, shelf: Shelf | None, *, overwrite: bool) -> Film:
     film = Film(target)
     try:
         if is_image(str(film.source)):
             return _settled(film, "skipped", "is an image; vsr upscale takes images, and folders of them")
         film.identity = identity_of(definition, target)
-        standing = ledger.standing(film.output, film.identity, overwrite=overwrite)
+        if shelf is None:
+            standing = ledger.standing(film.output, film.identity, overwrite=overwrite)
+        else:
+            standing = shelf.standing(target.url, film.identity, overwrite=overwrite)
         if standing.state == "done" and standing.entry is not None:
             film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
             return _settled(film, "kept")
-        film.info = probe(str(film.source))
-        config = config_of(definition, target, film.info, device)
-        if isinstance(config, Left):
-            return _settled(film, "skipped", config.why)
-        film.config = config
-        film.frames = frames_of(config, film.info)
-        if standing.state == "taken" and not _crowned(film):
-            return _settled(film, "skipped", f"{film.output}: {standing.why}; --overwrite replaces it")
+        if target.source.remote is None:
+            left = look_inside(definition, film, device)
+            if left is not None:
+                return _settled(film, "skipped", left.why)
+        else:  # until it is here, only the places are known
+            film.config = UpscaleConfig(str(film.source), str(film.output), overwrite=True)
+        if standing.state == "taken" and not _crowned(film, shelf):
+            return _settled(film, "skipped", f"{target.name}: {standing.why}; --overwrite replaces it")
         film.why = standing.why
     except VsrError as exc:
         return _settled(film, "failed", str(exc))
     return film
+
+
+def look_inside(definition: Definition, film: Film, device: str) -> Left | None:
+    """Resolves what is asked for a film that is here, or tells why it is left out. Raises the VsrError that names its fault."""
+    film.info = probe(str(film.source))
+    config = config_of(definition, film.target, film.info, device)
+    if isinstance(config, Left):
+        return config
+    film.config, film.frames = config, frames_of(config, film.info)
+    return None
 
 
 def frames_of(config: UpscaleConfig, info: VideoInfo) -> int:
@@ -112,8 +154,10 @@ def frames_of(config: UpscaleConfig, info: VideoInfo) -> int:
     return round(info.frames * share * rate_factor(config.deinterlace))
 
 
-def _crowned(film: Film) -> bool:
+def _crowned(film: Film, shelf: Shelf | None) -> bool:
     """Was it finished by a run that was killed before it could write that down?"""
+    if shelf is not None:
+        return shelf.crowned(film.target.url)
     return Journal(film.work_dir).crowned(film.output)
 
 

@@ -49,6 +49,8 @@ class Definition:
     devices     "auto" (the best), "all" (of its kind), or names as cuda:0, cuda:1; one process for each
     workers     processes on a CPU that divide its cores (0 = one)
     on_failure  "continue" with the other films, or "stop" beginning new ones
+    stage       folder of this machine where films of remote storage lie while they are worked on; "" = in the user's cache
+    remote      what remote storage is told beyond what it finds in the environment, by protocol: {s3 = {endpoint_url = "..."}}
     """
 
     title: str = ""
@@ -74,6 +76,8 @@ class Definition:
     devices: tuple[str, ...] = ("auto",)
     workers: int = 0
     on_failure: Literal["continue", "stop"] = "continue"
+    stage: str = ""
+    remote: dict[str, dict[str, str | bool | int | float]] = field(default_factory=dict, repr=False)  # may hold secrets
 
     def __post_init__(self) -> None:
         if (self.scale is None) == (not self.fit):

@@ -21,6 +21,7 @@ from vsr.jobs.tasks import (
     Failed,
     Finished,
     FinishTask,
+    Left,
     Lost,
     Made,
     Planned,
@@ -164,6 +165,10 @@ class Driver:
             self._join_for_others(step.film)
         elif isinstance(event, Planned):
             self._planned(step.film, event)
+        elif isinstance(event, Left):
+            self.queue.planned(step.film, ())
+            self.queue.done(step.film)
+            self._settle(step.film, "skipped", event.why)
         elif isinstance(event, Rendered):
             self._count(self.films[step.film], event)
         elif isinstance(event, Finished):

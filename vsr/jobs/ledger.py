@@ -30,7 +30,7 @@ class Entry:
 
     output: str
     size: int
-    time: int
+    time: int | str  # elsewhere: what stands for it there
     identity: Identity
     frames: int = 0
     seconds: float = 0.0
@@ -52,7 +52,12 @@ def enter(output: Path, identity: Identity, frames: int, seconds: float) -> None
     stat = output.stat()
     entry = Entry(output.name, stat.st_size, stat.st_mtime_ns, identity, frames, seconds)
     folder_of(output).mkdir(exist_ok=True)
-    write_whole(path_of(output, ".json"), json.dumps({"format": FORMAT, **asdict(entry)}).encode())
+    write_whole(path_of(output, ".json"), written(entry))
+
+
+def written(entry: Entry) -> bytes:
+    """An entry as it is stored."""
+    return json.dumps({"format": FORMAT, **asdict(entry)}).encode()
 
 
 def read(output: Path) -> Entry | None:
@@ -70,11 +75,17 @@ def results_in(folder: Path) -> Iterator[Path]:
 
 def _entry(path: Path) -> Entry | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            return None
-        return Entry(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return entry_of(path.read_bytes())
+    except OSError:
+        return None
+
+
+def entry_of(data: bytes) -> Entry | None:
+    """What `written` gave; None for anything else."""
+    try:
+        content = json.loads(data)
+        return Entry(**content) if content.pop("format") == FORMAT else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -94,10 +105,16 @@ def standing(output: Path, identity: Identity, *, overwrite: bool = False) -> St
     A source that changed is done again. A result of other settings, one that somebody has changed since, and a file that this
     tool has not made, are replaced only with `overwrite`.
     """
-    entry = read(output)
     try:
         stat = output.stat()
     except OSError:
+        return judge(read(output), None, identity, overwrite=overwrite)
+    return judge(read(output), (stat.st_size, stat.st_mtime_ns), identity, overwrite=overwrite)
+
+
+def judge(entry: Entry | None, there: tuple[int, int | str] | None, identity: Identity, *, overwrite: bool) -> Standing:
+    """`standing`, by what is written down of a result and by size and time of what lies there."""
+    if there is None:
         return Standing("todo", "the result is gone" if entry else "")
     if entry is None:
         return Standing("todo") if overwrite else Standing("taken", "a file of this name exists, and no batch made it")
@@ -105,7 +122,7 @@ def standing(output: Path, identity: Identity, *, overwrite: bool = False) -> St
     differing = sorted(key for key in {*before, *now} - {*SOURCE} if before.get(key) != now.get(key))
     # a film that lies elsewhere now is the same film
     changed = any(before.get(key) != now.get(key) for key in SOURCE[1:])
-    if (stat.st_size, stat.st_mtime_ns) != (entry.size, entry.time):
+    if there != (entry.size, entry.time):
         why = "the result was changed after it was made"
     elif not differing:
         return Standing("todo", "the source has changed since", entry) if changed else Standing("done", entry=entry)

@@ -78,13 +78,13 @@ class LocalPool:
         self._logs = tempfile.TemporaryDirectory(prefix="vsr-batch-")
         self._slots = dict(enumerate(slots)) | dict.fromkeys(joiners_for(len(slots)), JOINING)
         self._starts = dict.fromkeys(self._slots, 0)
-        self._workers: dict[int, _Process] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         for number in self._slots:
             self._start(number)
 
     def _start(self, number: int) -> None:
         self._starts[number] += 1
-        self._workers[number] = _Process(self._slots[number], Path(self._logs.name) / f"{number}.log", self._life)
+        self._workers[number] = WorkerProcess(self._slots[number], Path(self._logs.name) / f"{number}.log", self._life)
 
     def free(self) -> list[int]:
         return [number for number, worker in self._workers.items() if worker.ready and not worker.busy]
@@ -126,7 +126,7 @@ class LocalPool:
         self._logs.cleanup()
 
 
-class _Process:
+class WorkerProcess:
     """A worker's process and the pipe to it."""
 
     def __init__(self, slot: Slot, log: Path, life: Life) -> None:
@@ -138,7 +138,7 @@ class _Process:
         self._process.start()
         theirs.close()
 
-    def give(self, task: Task) -> None:
+    def give(self, task: object) -> None:
         self.busy = True
         try:
             self.events.send(task)

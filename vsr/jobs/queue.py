@@ -202,8 +202,9 @@ class Queue:
             return
         if film.state == "waiting" and number in self._waiting:
             self._waiting.remove(number)
-        if number in self._active:
-            self._active.remove(number)
+        for line in (self._active, self._joining):
+            if number in line:
+                line.remove(number)
         self._todo -= len(film.todo)
         film.todo.clear()
         film.busy.clear()

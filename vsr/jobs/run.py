@@ -19,6 +19,7 @@ from vsr.jobs.local import LocalPool, Slot
 from vsr.jobs.pool import Pool
 from vsr.jobs.queue import Queue
 from vsr.jobs.sources import Source
+from vsr.jobs.staging import StagedPool
 from vsr.jobs.targets import Target
 from vsr.media.probe import probe
 from vsr.models.weights import load
@@ -57,16 +58,25 @@ def require_model(definition: Definition) -> None:
 def run_films(
     films: Sequence[Film], pool: Pool, workers: int, on_progress: OnProgress | None = None, *,
     part: Part | None = None, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
+    definition: Definition | None = None,
 ) -> list[str]:  # fmt: skip
     """Does the films that are "todo"; gives what is to be said about workers. Raises JobError, Interrupted.
 
-    `part`: (i, n), only the i-th of n shares of all segments (from 1 on), while others do the rest.
+    `part`: (i, n), only the i-th of n shares of all segments (from 1 on), while others do the rest; of whole films where some
+    lie in remote storage, which has no locks. `definition`: needed for those.
     """
+    if part is not None and any(film.remote for film in films):
+        for film in films:
+            if film.status == "todo" and share_of(film.target.name, 0, part[1]) != part[0]:
+                film.status = "elsewhere"
+        part = None
     todo = [film for film in films if film.status == "todo"]
 
     def mine(film: int, segment: int) -> bool:
         return part is None or share_of(todo[film].output.name, segment, part[1]) == part[0]
 
+    if definition is not None and any(film.remote for film in todo):
+        pool = StagedPool(pool, todo, definition)
     driver = Driver(
         todo, pool, Queue(len(todo), workers, mine=mine), on_progress,
         shared=part is not None, anew=anew, stop_on_failure=stop_on_failure, book=book,

@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from vsr.errors import ConfigError
+from vsr.jobs.remote import MISSING, Absent, Object, Store, is_remote, name_of, under
 from vsr.names import FILM_SUFFIXES
 
 LIST = "@"  # begins the name of a file that lists sources, one a line
@@ -18,35 +19,49 @@ LIST = "@"  # begins the name of a file that lists sources, one a line
 
 @dataclass(frozen=True)
 class Source:
-    """A film to convert; `below` is its folder within the source that it was found by, which its result keeps."""
+    """A film to convert; `below` is its folder within the source that it was found by, which its result keeps.
+
+    `remote`: it lies elsewhere, and `path` is where it will be when its turn comes (`vsr.jobs.targets`); until that is known,
+    only its name counts.
+    """
 
     path: Path
     below: Path = Path()
+    remote: Object | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it lies, as people name it."""
+        return self.remote.url if self.remote else str(self.path)
 
 
-def find_sources(wanted: Sequence[str], exclude: Sequence[str] = (), output: Path | None = None) -> list[Source]:
+def find_sources(
+    wanted: Sequence[str], exclude: Sequence[str] = (), output: str | Path | None = None, store: Store | None = None
+) -> list[Source]:
     """Every film once, in natural order within each source (2 before 10). Hidden files and folders do not count, and in folders
     only what is a film by its name; `output`, where it lies inside one, is not looked into. A file that is named itself is taken
     as it is, also where it does not exist: what is wrong with it is told of it alone.
 
-    Raises ConfigError where a folder or a pattern gives nothing, or nothing is left.
+    Raises ConfigError where a folder or a pattern gives nothing, or nothing is left; JobError where `store` does not answer.
     """
-    found: dict[Path, Source] = {}
-    for source in _sources(wanted, output.resolve() if output else None):
+    found: dict[object, Source] = {}
+    for source in _sources(wanted, str(output or ""), store or Store({})):
         if not any(_matches(source, pattern) for pattern in exclude):
-            found.setdefault(source.path.resolve(), source)
+            found.setdefault(source.name if source.remote else source.path.resolve(), source)
     if not found:
         raise ConfigError(f"{', '.join(wanted)}: no film is left to convert")
     return list(found.values())
 
 
-def _sources(wanted: Sequence[str], output: Path | None, lists: tuple[str, ...] = ()) -> Iterator[Source]:
+def _sources(wanted: Sequence[str], output: str, store: Store, lists: tuple[str, ...] = ()) -> Iterator[Source]:
     for each in wanted:
         path = Path(each)
-        if path.is_dir():
-            yield from _below(path, output)
+        if is_remote(each):
+            yield from _elsewhere(each, output, store)
+        elif path.is_dir():
+            yield from _below(path, Path(output).resolve() if output and not is_remote(output) else None)
         elif each.startswith(LIST) and not path.exists():
-            yield from _listed(each, output, lists)
+            yield from _listed(each, output, store, lists)
         elif glob.has_magic(each) and not path.exists():
             yield from _matching(each)
         else:
@@ -76,7 +91,49 @@ def _matching(pattern: str) -> list[Source]:
     return sorted(found, key=lambda source: natural(source.path))
 
 
-def _listed(name: str, output: Path | None, lists: tuple[str, ...]) -> Iterator[Source]:
+def _elsewhere(url: str, output: str, store: Store) -> list[Source]:
+    """As files of this machine: an object, a folder's films, or what matches a pattern."""
+    url = url.rstrip("/")
+    try:
+        found = store.find(url)
+    except Absent:
+        if glob.has_magic(url):
+            return _matching_elsewhere(url, store)
+        if not _is_film(name_of(url)):
+            raise
+        found = Object(url, MISSING, "")
+    if found is not None:
+        return [_remote(found)]
+    results = f"{output.rstrip('/')}/" if output else "\0"
+    films = [
+        _remote(each, Path(name).parent)
+        for name, each in store.files(url).items()
+        if _shown(name) and _is_film(each.name) and not under(url, name).startswith(results)
+    ]
+    if not films:
+        raise ConfigError(f"{url}: holds no film; films are known by their extensions ({', '.join(sorted(FILM_SUFFIXES))})")
+    return sorted(films, key=lambda source: natural(source.path))
+
+
+def _matching_elsewhere(pattern: str, store: Store) -> list[Source]:
+    parts = pattern.split("/")
+    root = under("/".join(parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))]), "")
+    found = [(each, each.url.removeprefix(root)) for each in store.matching(pattern)]
+    films = [_remote(each, Path(name).parent) for each, name in found if _shown(name)]
+    if not films:
+        raise ConfigError(f"{pattern}: matches no file")
+    return sorted(films, key=lambda source: natural(source.path))
+
+
+def _remote(found: Object, below: Path | None = None) -> Source:
+    return Source(Path(found.url), below or Path(), found)
+
+
+def _shown(name: str) -> bool:
+    return not any(part.startswith(".") for part in name.split("/"))
+
+
+def _listed(name: str, output: str, store: Store, lists: tuple[str, ...]) -> Iterator[Source]:
     path = Path(name.removeprefix(LIST))
     if name in lists:
         raise ConfigError(f"{name}: lists itself")
@@ -86,14 +143,14 @@ def _listed(name: str, output: Path | None, lists: tuple[str, ...]) -> Iterator[
         reason = exc.strerror if isinstance(exc, OSError) else "is no text"
         raise ConfigError(f"{path}: cannot be read as a list of films: {reason}") from exc
     entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    yield from _sources([_beside(path, entry) for entry in entries], output, (*lists, name))
+    yield from _sources([_beside(path, entry) for entry in entries], output, store, (*lists, name))
 
 
 def _beside(path: Path, entry: str) -> str:
     """What a list names, from the list's own folder."""
     if entry.startswith(LIST):
         return f"{LIST}{path.parent / entry.removeprefix(LIST)}"
-    return str(path.parent / entry)
+    return entry if is_remote(entry) else str(path.parent / entry)
 
 
 def _is_film(name: str) -> bool:
@@ -101,7 +158,7 @@ def _is_film(name: str) -> bool:
 
 
 def _matches(source: Source, pattern: str) -> bool:
-    return any(fnmatch(text, pattern) for text in (source.path.name, str(source.below / source.path.name), str(source.path)))
+    return any(fnmatch(text, pattern) for text in (source.path.name, str(source.below / source.path.name), source.name))
 
 
 def natural(path: Path) -> list[list[tuple[int, str]]]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import ConfigError
 from vsr.frames import VideoInfo
 from vsr.jobs.definition import Definition, size_of
+from vsr.jobs.remote import MISSING, folder_of, is_remote, under
 from vsr.jobs.sources import Source
 from vsr.media.codecs import CODECS, MUXERS
 from vsr.names import default_suffix
@@ -21,45 +25,79 @@ Identity = dict[str, Any]
 # what decides neither which result comes out nor where: it may differ when a job goes on
 _HOW = frozenset(
     {"title", "job", "source", "exclude", "output", "name", "container", "segment", "devices", "workers", "on_failure"}
+    | {"stage", "remote"}
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """A film and the place of its result."""
+    """A film and the place of its result; with an address (`url`), `output` is where it is made before it is sent there.
+
+    `stage`: the folder of this machine for both, while they are worked on; None where neither lies elsewhere.
+    """
 
     source: Source
     output: Path
+    url: str = ""
+    stage: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The result's place, as people name it."""
+        return self.url or str(self.output)
 
 
 def targets_of(definition: Definition, sources: Sequence[Source]) -> list[Target]:
     """Where each result goes. Raises ConfigError where two would get one name, or a result would replace a source."""
-    targets = [Target(source, output_of(definition, source)) for source in sources]
-    taken: dict[Path, Path] = {}
-    films = {source.path.resolve() for source in sources}
+    targets = [target_of(definition, source) for source in sources]
+    taken: dict[object, Source] = {}
+    films = {source.name if source.remote else source.path.resolve() for source in sources}
     for target in targets:
-        where = target.output.resolve()
+        where = target.url or target.output.resolve()
         if where in taken:
             raise ConfigError(
-                f"{taken[where]} and {target.source.path} would both become {target.output}; "
+                f"{taken[where].name} and {target.source.name} would both become {target.name}; "
                 "give a name with {ext}, another container, or two jobs"
             )
         if where in films:
-            raise ConfigError(f"{target.output}: is a source itself; give another folder with -o, or a name")
-        taken[where] = target.source.path
+            raise ConfigError(f"{target.name}: is a source itself; give another folder with -o, or a name")
+        taken[where] = target.source
     return targets
 
 
-def output_of(definition: Definition, source: Source) -> Path:
-    """The name of a film's result."""
+def target_of(definition: Definition, source: Source) -> Target:
+    """Where a film's result goes, and where both lie meanwhile."""
+    folder = definition.output or (folder_of(source.remote.url) if source.remote else str(source.path.parent))
+    below = source.below if definition.output else Path()
+    name = name_of_result(definition, source)
+    url = under(folder, *below.parts, name) if is_remote(folder) else ""
+    here = Path(folder) / below / name
+    if here.is_symlink() and not url:
+        here = here.resolve()  # written through, as `vsr upscale` does
+    if not url and source.remote is None:
+        return Target(source, here)
+    stage = stage_of(definition, source, url or str(here.resolve()))
+    if source.remote is not None:
+        source = replace(source, path=stage / "in" / source.path.name)
+    return Target(source, stage / "out" / name if url else here, url, stage)
+
+
+def stage_of(definition: Definition, source: Source, output: str) -> Path:
+    """The folder in which a film and its result lie while they are worked on: one for each pair, so that no two runs share it."""
+    root = Path(definition.stage) if definition.stage else Path(platformdirs.user_cache_dir("vsr", appauthor=False)) / "stage"
+    stamp = source.remote.stamp if source.remote else ""
+    what = "\n".join([source.name if source.remote else str(source.path.resolve()), stamp, output])
+    return root / blake2b(what.encode(), digest_size=12).hexdigest()
+
+
+def name_of_result(definition: Definition, source: Source) -> str:
+    """The file name of a film's result."""
     path = source.path
     suffix = f".{definition.container}" if definition.container else suffix_for(str(path), definition.encode.codec)
     name = definition.name or ("{stem}" if definition.output else "{stem}.{job}")
     model = Path(definition.model).stem if "/" in definition.model else definition.model
     stem = name.format(stem=path.stem, ext=path.suffix.removeprefix("."), job=definition.job, model=model)
-    folder = Path(definition.output) / source.below if definition.output else path.parent
-    path = folder / f"{stem}{suffix}"
-    return path.resolve() if path.is_symlink() else path  # written through, as `vsr upscale` does
+    return f"{stem}{suffix}"
 
 
 def suffix_for(source: str, codec: str) -> str:
@@ -70,17 +108,24 @@ def suffix_for(source: str, codec: str) -> str:
 
 def identity_of(definition: Definition, target: Target) -> Identity:
     """What makes a result what it is, without opening the film. Raises ConfigError where there is none."""
-    path = target.source.path
-    try:
-        stat = path.stat()
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
     settings = {key: value for key, value in asdict(definition).items() if key not in _HOW}
     settings["engine"] = {"precision": definition.engine.precision}
     if Path(definition.model).is_file():
         model = Path(definition.model).stat()
         settings["model"] = [str(Path(definition.model).resolve()), model.st_size, model.st_mtime_ns]
-    return {"source": str(path.resolve()), "source size": stat.st_size, "source time": stat.st_mtime_ns, **settings}
+    return {**_source_of(target.source), **settings}
+
+
+def _source_of(source: Source) -> Identity:
+    if source.remote is not None:
+        if source.remote.size == MISSING:
+            raise ConfigError(f"{source.name}: there is no such object")
+        return {"source": source.remote.url, "source size": source.remote.size, "source time": source.remote.stamp}
+    try:
+        stat = source.path.stat()
+    except OSError as exc:
+        raise ConfigError(f"{source.path}: cannot be read: {exc.strerror}") from exc
+    return {"source": str(source.path.resolve()), "source size": stat.st_size, "source time": stat.st_mtime_ns}
 
 
 @dataclass(frozen=True)

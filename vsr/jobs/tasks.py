@@ -66,6 +66,13 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Left:
+    """Now that the film is here, it turns out that nothing is to be done, for this reason."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Made:
     """A segment is finished and written down."""
 
@@ -112,5 +119,5 @@ class Lost:
     reason: str
 
 
-Event = Ready | Advanced | Planned | Made | Rendered | Finished | Failed | Unfit | Lost
-ENDS = (Planned, Rendered, Finished, Failed, Unfit, Lost)  # after these a worker has nothing to do
+Event = Ready | Advanced | Planned | Left | Made | Rendered | Finished | Failed | Unfit | Lost
+ENDS = (Planned, Left, Rendered, Finished, Failed, Unfit, Lost)  # after these a worker has nothing to do
