@@ -1,11 +1,11 @@
-"""`vsr batch`: the films of a job, on everything that this machine has."""
+"""`vsr batch`: the films of a job, on everything that this machine, or a cluster, has."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vsr.jobs.definition import Definition
     from vsr.jobs.driver import Progress as BatchProgress
     from vsr.jobs.forecast import Cost
+    from vsr.jobs.pool import Pool
 
 WORDS = {"kept": "finished before", "elsewhere": "in other parts' hands", "todo": "to do"}
 
@@ -44,7 +45,19 @@ class Part(click.ParamType[tuple[int, int]]):
 @click.option("-o", "--output", metavar="DIR", help="Folder of the results.  [default: as the job says, or beside each film]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As encode.crf=20 or model=animevideo.")
 @click.option("--device", metavar="NAME,...", help="auto, all, or several as cuda:0,cuda:1: one process each.")
-@click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="On a CPU, processes that divide its cores.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Workers on this machine, or on every node of a Ray cluster.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="On a CPU, processes that divide its cores; with ray, how many in all.",
+)
 @click.option("--part", type=Part(), help="Do the i-th of n shares; other processes or machines do the others.")
 @click.option("--overwrite", is_flag=True, help="Replace results of other settings, and files that no batch has made.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with time and disk, and stop.")
@@ -63,12 +76,15 @@ def batch(**options: Any) -> None:
       vsr batch hd_to_uhd season1/ -o season1-uhd/
       vsr batch hd_to_uhd season1/ -o season1-uhd/ --dry-run
       vsr batch archive.toml --device cuda:0,cuda:1 --set encode.crf=18
+      vsr batch hd_to_uhd /shared/season1/ -o /shared/season1-uhd/ --engine ray
     """
     if options["listed"]:
         list_jobs(options["json_file"])
         return
     if options["job"] is None:
         raise UsageError("name a job; vsr batch --list has them")
+    if options["engine"] == "ray" and options["part"]:
+        raise UsageError("--part is for processes that know nothing of each other; --engine ray shares the work by itself")
     require_writable(options["json_file"])
     try:
         run_batch(options)
@@ -139,12 +155,12 @@ def convert(
     console: Console, definition: Definition, films: Sequence[Film], wanted: Sequence[str], options: dict[str, Any]
 ) -> list[str]:
     """Does what is to be done, and says so film by film."""
-    from vsr.jobs.local import LocalPool, slots_of
-    from vsr.jobs.run import devices_of, run_films
+    from vsr.jobs.run import run_films
     from vsr.report import Progress
 
-    slots = slots_of(devices_of(wanted), definition.workers)
-    with progress_shown(options["progress"], console) as draw:
+    # Ray itself writes some of what befalls its nodes to standard output, where our report may be wanted
+    clean = redirect_stdout(sys.stderr) if options["json_file"] == STDIO else nullcontext()
+    with clean, progress_shown(options["progress"], console) as draw:
 
         def tell(progress: BatchProgress) -> None:
             if progress.film is not None:
@@ -154,10 +170,27 @@ def convert(
                 stage = f"{progress.done}/{progress.films} films"
                 draw(Progress(stage, progress.frames, progress.total - progress.kept, progress.seconds))
 
+        def warn(text: str) -> None:
+            with aside(draw is not None):
+                console.warn(text)
+
+        pool = pool_for(options["engine"], wanted, definition.workers, warn)
         return run_films(
-            films, LocalPool(slots), len(slots), tell,
+            films, pool, pool.alive(), tell,
             part=options["part"], anew=options["overwrite"], stop_on_failure=definition.on_failure == "stop",
         )  # fmt: skip
+
+
+def pool_for(engine: str, wanted: Sequence[str], workers: int, warn: Callable[[str], None]) -> Pool:
+    """Who does the work."""
+    if engine == "ray":
+        from vsr.jobs.cluster import RayPool, device_for
+
+        return RayPool(device_for(wanted), workers, warn)
+    from vsr.jobs.local import LocalPool, slots_of
+    from vsr.jobs.run import devices_of
+
+    return LocalPool(slots_of(devices_of(wanted), workers))
 
 
 def aside(drawing: bool) -> Any:

@@ -79,6 +79,7 @@ class Driver:
         """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
         try:
             while not self.queue.over:
+                self.queue.workers = max(1, self.pool.alive())  # nodes come and go
                 self._give()
                 for worker, event in self.pool.events(WAIT):
                     self._hear(worker, event)
@@ -147,6 +148,9 @@ class Driver:
         step = self._doing.pop(worker, None) if isinstance(event, ENDS) else self._doing.get(worker)
         if isinstance(event, Lost):
             self.notes.append(f"{self.pool.name_of(worker)}: {event.reason}")
+        elif isinstance(event, Unfit):
+            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
+            self.pool.retire(worker)
         if isinstance(event, ENDS):
             self._ahead.pop(worker, None)
         if step is None:
@@ -165,8 +169,6 @@ class Driver:
         elif isinstance(event, Finished):
             self._finished(step.film, event)
         elif isinstance(event, Unfit):
-            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
-            self.pool.retire(worker)
             self.queue.returned(step)
         elif isinstance(event, Failed):
             self._failed(step, event.reason, event.trace, final=event.final, broken=event.broken)

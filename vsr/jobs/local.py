@@ -90,7 +90,7 @@ class LocalPool:
         return [number for number, worker in self._workers.items() if worker.ready and not worker.busy]
 
     def alive(self) -> int:
-        return sum(number != JOINER for number in self._workers)
+        return len(self._workers) - 1 if JOINER in self._workers else 0  # nothing can be finished without it
 
     def give(self, worker: int, task: Task) -> None:
         self._workers[worker].give(task)
