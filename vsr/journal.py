@@ -232,7 +232,9 @@ def _differing(content: Mapping[str, Any], fingerprint: Fingerprint) -> tuple[Fi
 
 def _change(key: str, was: object, is_: object) -> str:
     if isinstance(was, dict) and isinstance(is_, dict):
-        return "; ".join(_change(f"{key}: {each}", was.get(each), is_.get(each)) for each in {**was, **is_} if was.get(each) != is_.get(each))
+        return "; ".join(
+            _change(f"{key}: {each}", was.get(each), is_.get(each)) for each in {**was, **is_} if was.get(each) != is_.get(each)
+        )
     return f"{key} was {_short(was)} and is {_short(is_)}"
 
 
