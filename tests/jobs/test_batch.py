@@ -215,7 +215,7 @@ def test_one_film_by_several_processes(archive: Path) -> None:
     report = upscale_on(settings, SLOTS, seen.append)
     assert Path(report.output).name == "long.bicubic-x2.mp4" and (report.frames_out, report.frames_in) == (FRAMES, FRAMES)
     assert report.checks and all(check.ok for check in report.checks)
-    assert seen[-1].frames == FRAMES == seen[-1].total
+    assert seen[-1].frames == FRAMES == seen[-1].total and report.fps > 0
     same(Path(whole.output), Path(report.output))
     assert sorted(path.name for path in archive.iterdir()) == ["long.bicubic-x2.mp4", "long.mp4", "sub", "whole.mp4"]
 
@@ -282,6 +282,19 @@ def test_ctrl_c_keeps_what_is_finished(archive: Path) -> None:
     code, _ = run(archive)
     assert code == 0
     equal(archive)
+
+
+@pytest.mark.slow
+def test_unfinished_work_of_other_settings_is_not_thrown_away_unasked(archive: Path, job: Definition) -> None:
+    films = look(job, "cpu")
+    run_films(films, LocalPool(SLOTS[:1], _poisoned), 1)
+    other = load_definition("hd_to_uhd", [*SETTINGS, "encode.crf=30"], [str(archive / "long.mp4")], str(archive.parent / "out"))
+    films = look(other, "cpu")
+    run_films(films, LocalPool(SLOTS[:1]), 1)
+    assert films[0].status == "failed" and "option encode: not the same" in films[0].why and "--overwrite" in films[0].why
+    films = look(other, "cpu", overwrite=True)
+    run_films(films, LocalPool(SLOTS[:1]), 1, anew=True)
+    assert films[0].status == "done"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, UsageError
 from vsr.jobs.definition import Definition, load_definition, shipped_titles
 
 
@@ -29,7 +29,7 @@ def test_the_page_names_every_job_and_every_key() -> None:
     ("setting", "told"),
     [
         ("scalee=2", "did you mean scale"),
-        ("scale=2", "scale, fit: give one"),
+        ("scale=20", "scale: must be from 1 to 16"),
         ("fit=1920", "fit = 1920: must be text"),
         ("fit=1920by1080", "fit: '1920by1080' must be WIDTHxHEIGHT"),
         ("fit=1x0x", "must be WIDTHxHEIGHT"),
@@ -62,8 +62,15 @@ def test_a_job_of_ones_own_extends_one_that_vsr_brings(tmp_path: Path) -> None:
     assert job.encode.crf == 17 and job.exclude == ("*trailer*",)
 
 
+def test_a_scale_is_meant_instead_of_a_box() -> None:
+    assert load_definition("hd_to_uhd", ["scale=2"], ["x.mkv"]).fit == ""
+    assert load_definition("preview", ["fit=640x480"], ["x.mkv"]).scale is None
+    with pytest.raises(ConfigError, match="scale, fit: give one"):
+        load_definition("hd_to_uhd", ["scale=2", "fit=640x480"], ["x.mkv"])
+
+
 def test_no_source_is_said() -> None:
-    with pytest.raises(ConfigError, match="source: is missing"):
+    with pytest.raises(UsageError, match="names no source"):
         load_definition("hd_to_uhd", [])
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsr.errors import ConfigError, ModelError
+from vsr.errors import ConfigError, ModelError, WeightsError
 from vsr.models import checkpoints, stored, weights, zoo
 from vsr.models.blend import blend, stranger_warning
 from vsr.models.compact import SRVGGNetCompact
@@ -199,6 +199,26 @@ def test_a_foreign_layout_blends_with_ours(tmp_path: Path) -> None:
     mixed = checkpoints.blended(str(tmp_path / "a.safetensors"), str(tmp_path / "b.pth"), 1, 2)
     assert mixed.weights.sha256 == second.sha256
     assert any("unknown" in text for text in mixed.warnings)
+
+
+def test_half_the_bytes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = RRDBNet(1, num_feat=8, num_grow=4, scale=2)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    whole = checkpoints.read(str(tmp_path / "net.pth"), 4)
+    half = checkpoints.halved(whole)
+    checkpoints.write(tmp_path / "half.safetensors", half)
+    network = weights.load(str(tmp_path / "half.safetensors"), 4)
+    assert isinstance(network, RRDBNet)
+    loaded = network.state_dict()
+    for name, tensor in net.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        torch.testing.assert_close(loaded[name], tensor, rtol=2**-10, atol=1e-7)
+    assert half.weights.origin.parents == (whole.weights.sha256,)
+    next(iter(net.parameters())).data[0] = 1e6
+    torch.save(net.state_dict(), tmp_path / "large.pth")
+    with pytest.raises(WeightsError, match="half precision cannot; leave --half out"):
+        checkpoints.halved(checkpoints.read(str(tmp_path / "large.pth"), 4))
 
 
 def test_convert_keeps_what_loading_gives(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vsr.jobs.forecast import Cost
     from vsr.jobs.pool import Pool
 
+    Hire = Callable[[Callable[[str], None]], Pool]
+
 WORDS = {"kept": "finished before", "elsewhere": "in other parts' hands", "todo": "to do"}
 
 
@@ -134,8 +136,12 @@ def run_batch(options: dict[str, Any]) -> None:
     notes: list[str] = []
     error: VsrError | None = None
     if any(film.status == "todo" for film in films):
+        from vsr.jobs.run import require_model
+
+        require_model(definition)
+        hire = hiring(options["engine"], wanted, definition.workers)
         try:
-            notes = convert(console, definition, films, wanted, options)
+            notes = convert(console, definition, films, hire, options)
         except VsrError as exc:
             error = exc
     for text in notes:
@@ -148,12 +154,10 @@ def run_batch(options: dict[str, Any]) -> None:
     if error is not None:
         raise Unwritten(error)
     if failed:
-        raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the others are finished, and a rerun tries again"))
+        raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the same command tries them again"))
 
 
-def convert(
-    console: Console, definition: Definition, films: Sequence[Film], wanted: Sequence[str], options: dict[str, Any]
-) -> list[str]:
+def convert(console: Console, definition: Definition, films: Sequence[Film], hire: Hire, options: dict[str, Any]) -> list[str]:
     """Does what is to be done, and says so film by film."""
     from vsr.jobs.run import run_films
     from vsr.report import Progress
@@ -174,23 +178,25 @@ def convert(
             with aside(draw is not None):
                 console.warn(text)
 
-        pool = pool_for(options["engine"], wanted, definition.workers, warn)
+        pool = hire(warn)
         return run_films(
             films, pool, pool.alive(), tell,
             part=options["part"], anew=options["overwrite"], stop_on_failure=definition.on_failure == "stop",
         )  # fmt: skip
 
 
-def pool_for(engine: str, wanted: Sequence[str], workers: int, warn: Callable[[str], None]) -> Pool:
-    """Who does the work."""
+def hiring(engine: str, wanted: Sequence[str], workers: int) -> Hire:
+    """What makes the pool of workers, given what is to be told while it works; devices that are not there are refused here."""
     if engine == "ray":
         from vsr.jobs.cluster import RayPool, device_for
 
-        return RayPool(device_for(wanted), workers, warn)
+        device = device_for(wanted)
+        return lambda warn: RayPool(device, workers, warn)
     from vsr.jobs.local import LocalPool, slots_of
     from vsr.jobs.run import devices_of
 
-    return LocalPool(slots_of(devices_of(wanted), workers))
+    slots = slots_of(devices_of(wanted), workers)
+    return lambda warn: LocalPool(slots)
 
 
 def aside(drawing: bool) -> Any:
@@ -206,7 +212,7 @@ def line_of(film: Film) -> str:
     """What became of a film, in a line."""
     word = WORDS.get(film.status, film.status)
     if film.status == "done":
-        rate = f", {film.frames / film.seconds:.2f} a second of one worker" if film.seconds else ""
+        rate = f", {film.seconds:.1f} s of one worker" if film.seconds else ""
         again = f" ({film.why})" if film.why else ""
         return f"{film.output}: {film.frames} frames{rate}{again}"
     return f"{film.source}: {word}{f': {film.why}' if film.why else ''}{f' (see {film.log})' if film.log else ''}"
@@ -247,8 +253,9 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     """What would be done, and what it would take."""
     from vsr.jobs.forecast import forecast, free_bytes
     from vsr.jobs.local import slots_of
-    from vsr.jobs.run import devices_of
+    from vsr.jobs.run import devices_of, require_model
 
+    require_model(definition)
     devices = devices_of(wanted)
     costs = forecast(films, devices[0])
     for number, film in enumerate(films):

@@ -140,13 +140,13 @@ def _pulled_vgg19() -> Iterator[str]:
     yield f"vgg19: {path.stat().st_size / 1e6:.1f} MB in {path}"
 
 
-def run_models_convert(source: str, output: Path, scale: int, target: str | None, *, overwrite: bool) -> None:
+def run_models_convert(source: str, output: Path, scale: int, target: str | None, *, half: bool, overwrite: bool) -> None:
     """`vsr models convert`."""
-    from vsr.models.checkpoints import SUFFIX, read, require_free, write
+    from vsr.models.checkpoints import SUFFIX, halved, read, require_free, write
 
     with reported(target, "models convert"):
         require_free(output, SUFFIX, overwrite=overwrite)  # before the work
-        checkpoint = read(source, scale)
+        checkpoint = halved(read(source, scale)) if half else read(source, scale)
         write(output, checkpoint, overwrite=overwrite)
     say_written(output, checkpoint, "models convert", target)
 

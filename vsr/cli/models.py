@@ -73,9 +73,10 @@ def models_pull(name: str, json_file: str | None) -> None:
 @click.argument("source", metavar="NAME|PATH")
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUT.safetensors")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, show_default=True, help="Which, of a model with several scales.")
+@click.option("--half", is_flag=True, help="In half precision: half the bytes.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
-def models_convert(source: str, output: Path, scale: int, overwrite: bool, json_file: str | None) -> None:
+def models_convert(source: str, output: Path, scale: int, half: bool, overwrite: bool, json_file: str | None) -> None:
     """Write a model's weights as safetensors: a file that holds numbers and can run nothing.
 
     \b
@@ -84,7 +85,7 @@ def models_convert(source: str, output: Path, scale: int, overwrite: bool, json_
     """
     from vsr.cli.model_commands import run_models_convert
 
-    run_models_convert(source, output, scale, json_file, overwrite=overwrite)
+    run_models_convert(source, output, scale, json_file, half=half, overwrite=overwrite)
 
 
 @models.command("blend")

@@ -1,4 +1,4 @@
-"""Workers as actors of a Ray cluster: one for each GPU (or part of a CPU) of every node, and one that joins.
+"""Workers as actors of a Ray cluster: one for each GPU (or part of a CPU) of every node, and some that join.
 
 Ray starts processes, finds places for them and tells when they die; everything else is the driver's and the queue's, as on one
 machine. So no ActorPool, no restarts and no retries of Ray's own: an actor that is waited for keeps its task to itself, and a
@@ -17,7 +17,7 @@ from typing import Any
 from vsr.errors import UsageError
 from vsr.jobs.actor import Actor, Make, Place, versions, worker_on
 from vsr.jobs.local import STARTS
-from vsr.jobs.pool import JOINER
+from vsr.jobs.pool import JOINER, joiners_for
 from vsr.jobs.ray_cluster import NODE_GONE, connect, death_of
 from vsr.jobs.tasks import ENDS, Event, Failed, Lost, Ready, Task, Unfit
 
@@ -56,11 +56,10 @@ class RayPool:
         self._cpus = cpus_each([int(node.get("CPU", 0)) for node in self._nodes()], workers)
         self._class = self._ray.remote(Actor)
         self._hires: dict[int, _Hire] = {}
-        self._names = {JOINER: "the joiner"}
+        self._names: dict[int, str] = {}
         self._given_up: set[int] = set()
         self._looked = self._waited_from = time.monotonic()
         self._told = False
-        self._hire(JOINER)
         self._grow()
 
     def _nodes(self) -> list[dict[str, float]]:
@@ -77,15 +76,16 @@ class RayPool:
         self._looked = time.monotonic()
         room = self._room()
         asked = self._workers or max(1, room)
-        useless = len(self._given_up) + sum(hire.refused for hire in self._hires.values())
-        for number in range(min(asked + useless, max(asked, room))):
+        useless = sum(number > JOINER for number in self._given_up) + sum(hire.refused for hire in self._hires.values())
+        wanted = range(min(asked + useless, max(asked, room)))
+        for number in [*joiners_for(len(wanted)), *wanted]:
             if number not in self._hires and number not in self._given_up:
-                self._names[number] = f"worker {number + 1}"
+                self._names[number] = f"worker {number + 1}" if number > JOINER else f"joiner {-number}"
                 self._hire(number)
 
     def _hire(self, number: int, starts: int = 0) -> None:
         needs: dict[str, Any] = {"num_cpus": self._cpus}
-        if number == JOINER:  # beside the driver: what ends this node ends the batch anyway
+        if number <= JOINER:  # beside the driver: what ends this node ends the batch anyway
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             here = self._ray.get_runtime_context().get_node_id()
@@ -93,7 +93,7 @@ class RayPool:
         elif self._kind == "cuda":
             needs = {"num_cpus": 1, "num_gpus": 1}
         device = "cuda:0" if self._kind == "cuda" else self._kind  # an actor sees no GPU but its own
-        make = None if number == JOINER else self._make
+        make = None if number <= JOINER else self._make
         actor = self._class.options(max_restarts=0, max_task_retries=0, **needs).remote(
             device, self._cpus, str(Path.cwd()), versions(), make
         )
@@ -103,9 +103,9 @@ class RayPool:
         return [number for number, hire in self._hires.items() if hire.place and not hire.task and not hire.refused]
 
     def alive(self) -> int:
-        if JOINER in self._given_up:
+        if not any(number <= JOINER for number in self._hires):
             return 0  # nothing could be finished
-        return sum(number != JOINER and not hire.refused for number, hire in self._hires.items())
+        return sum(number > JOINER and not hire.refused for number, hire in self._hires.items())
 
     def give(self, worker: int, task: Task) -> None:
         hire = self._hires[worker]
@@ -149,7 +149,7 @@ class RayPool:
     def _begun(self, number: int, hire: _Hire) -> Event:
         place: Place = self._ray.get(hire.awaited)
         hire.place, hire.awaited, hire.starts = place, None, 0
-        self._names[number] = place.name if number != JOINER else f"the joiner on {place.name}"
+        self._names[number] = place.name if number > JOINER else f"joiner {-number} on {place.name}"
         return Unfit(place.problem) if place.problem else Ready()
 
     def _lost(self, number: int, hire: _Hire, reason: str) -> Lost:
@@ -170,7 +170,7 @@ class RayPool:
 
     def _tell(self) -> None:
         """Says once that nothing can begin, what there is and what is asked for: that may be meant so."""
-        if any(hire.place for number, hire in self._hires.items() if number != JOINER and not hire.refused):
+        if any(hire.place for number, hire in self._hires.items() if number > JOINER and not hire.refused):
             self._waited_from, self._told = time.monotonic(), False
         elif not self._told and self._say is not None and time.monotonic() - self._waited_from > PATIENCE:
             self._told = True

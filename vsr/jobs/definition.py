@@ -9,7 +9,7 @@ from typing import Literal
 
 from vsr import toml
 from vsr.config import EncodeConfig
-from vsr.errors import ConfigError
+from vsr.errors import UsageError
 from vsr.fields import Deinterlace
 from vsr.names import FILM_SUFFIXES
 
@@ -119,14 +119,19 @@ def size_of(text: str, key: str) -> tuple[int, int]:
 def load_definition(name: str, settings: Sequence[str], sources: Sequence[str] = (), output: str | None = None) -> Definition:
     """A shipped job by its name or a .toml file, with KEY=VALUE settings; `sources` and `output` replace those of the file.
 
-    Raises ConfigError, naming file and key.
+    Raises ConfigError, naming file and key; UsageError where nobody names a source.
     """
     path = toml.find(name, FOLDER)
-    table = toml.with_settings(toml.read(path, FOLDER), settings)
+    table = toml.read(path, FOLDER)
+    said = {setting.partition("=")[0] for setting in settings}
+    for key, other in (("scale", "fit"), ("fit", "scale")):
+        if key in said and other not in said:
+            table.pop(other, None)  # what is said now is meant instead of what the file says
+    table = toml.with_settings(table, settings)
     definition = toml.build(Definition, {"job": path.stem, **table}, path.name)
     definition = replace(definition, source=tuple(sources) or definition.source, output=output or definition.output)
     if not definition.source:
-        raise ConfigError(f"{path.name}: source: is missing; name films, folders or patterns here or on the command line")
+        raise UsageError(f"{path.name}: names no source; give films, folders or patterns")
     return definition
 
 

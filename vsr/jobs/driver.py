@@ -35,6 +35,7 @@ from vsr.journal import Journal
 from vsr.report import Report
 
 WAIT = 0.5  # seconds between two looks at everything
+TELL_EVERY = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class Driver:
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
         self._open: dict[int, ExitStack] = {}
+        self._unbooked: set[int] = set()
         self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
         self._kept = self._made = 0
-        self._began = monotonic()
+        self._began = self._told = monotonic()
 
     def run(self) -> None:
         """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
@@ -83,8 +85,10 @@ class Driver:
                 self._give()
                 for worker, event in self.pool.events(WAIT):
                     self._hear(worker, event)
-                self._tell()
+                if monotonic() - self._told >= TELL_EVERY:
+                    self._tell()
                 self._look_around()
+            self._tell()
         except KeyboardInterrupt as exc:
             self.pool.close()
             raise Interrupted(self._left_behind()) from exc
@@ -106,7 +110,7 @@ class Driver:
 
     def _give(self) -> None:
         for worker in self.pool.free():
-            step = self.queue.next_join() if worker == JOINER else self.queue.next()
+            step = self.queue.next_join() if worker <= JOINER else self.queue.next()
             while step is not None and step.kind == "plan" and not self._opened(step):
                 step = self.queue.next()
             if step is not None:
@@ -253,10 +257,12 @@ class Driver:
         film = self.films[number]
         film.status, film.why = status, why or film.why  # type: ignore[assignment]
         if status == "done" and self.book:
-            with suppress(OSError, VsrError):
+            try:
                 ledger.enter(film.output, film.identity, film.frames, film.seconds)
-                if film.log is not None:
-                    film.log.unlink()
+                ledger.path_of(film.output, ".log").unlink(missing_ok=True)
+            except (OSError, VsrError) as exc:  # its work folder says that it is finished, and stays
+                self._unbooked.add(number)
+                self.notes.append(f"{film.output}: is finished, but that cannot be written down: {exc}")
         elif status == "failed" and self.stop_on_failure:
             self.queue.stopped = True
         self._close(number)
@@ -269,7 +275,7 @@ class Driver:
             return
         journal = Journal(film.work_dir)
         with suppress(OSError):
-            if film.status == "done" or film.broken:
+            if (film.status == "done" and number not in self._unbooked) or film.broken:
                 journal.remove()
             elif not self.shared:
                 tidy(journal)
@@ -282,7 +288,8 @@ class Driver:
         done = sum(each.status != "todo" for each in self.films)
         made = self._made + sum(self._ahead.values())
         total = sum(each.frames for each in todo)
-        seconds = monotonic() - self._began
+        self._told = monotonic()
+        seconds = self._told - self._began
         self.on_progress(Progress(made, self._kept, total, done, len(self.films), seconds, film))
 
     def _left_behind(self) -> str:

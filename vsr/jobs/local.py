@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from vsr.engine.heap import keep_heap
 from vsr.jobs.joining import Emit, join_film, told
-from vsr.jobs.pool import JOINER
+from vsr.jobs.pool import JOINER, joiners_for
 from vsr.jobs.tasks import ENDS, Event, FinishTask, Lost, Ready, Task
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class LocalPool:
     def __init__(self, slots: Sequence[Slot], life: Life | None = None) -> None:
         self._life = life or serve
         self._logs = tempfile.TemporaryDirectory(prefix="vsr-batch-")
-        self._slots = dict(enumerate(slots)) | {JOINER: JOINING}
+        self._slots = dict(enumerate(slots)) | dict.fromkeys(joiners_for(len(slots)), JOINING)
         self._starts = dict.fromkeys(self._slots, 0)
         self._workers: dict[int, _Process] = {}
         for number in self._slots:
@@ -90,7 +90,8 @@ class LocalPool:
         return [number for number, worker in self._workers.items() if worker.ready and not worker.busy]
 
     def alive(self) -> int:
-        return len(self._workers) - 1 if JOINER in self._workers else 0  # nothing can be finished without it
+        joiners = sum(number <= JOINER for number in self._workers)
+        return len(self._workers) - joiners if joiners else 0  # nothing could be finished
 
     def give(self, worker: int, task: Task) -> None:
         self._workers[worker].give(task)

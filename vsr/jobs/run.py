@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from time import monotonic
 
 from vsr.config import UpscaleConfig
 from vsr.engine.precision import present_devices, resolve_device
 from vsr.errors import BrokenPromise, DeviceError, JobError, UsageError
 from vsr.jobs.batch import Film
+from vsr.jobs.definition import Definition
 from vsr.jobs.driver import Driver, OnProgress
 from vsr.jobs.driver import Progress as BatchProgress
 from vsr.jobs.local import LocalPool, Slot
@@ -19,6 +21,7 @@ from vsr.jobs.queue import Queue
 from vsr.jobs.sources import Source
 from vsr.jobs.targets import Target
 from vsr.media.probe import probe
+from vsr.models.weights import load
 from vsr.names import STDIO, target_size
 from vsr.outputs import choose_output
 from vsr.report import Progress, Report
@@ -44,6 +47,11 @@ def devices_of(wanted: Sequence[str]) -> list[str]:
     if len({name.partition(":")[0] for name in names}) > 1:
         raise DeviceError(f"--device {','.join(wanted)}: devices of one kind; those of another would make other pixels")
     return names
+
+
+def require_model(definition: Definition) -> None:
+    """Raises ModelError or WeightsError where no film could be done: said once, before any is begun."""
+    load(definition.model, definition.scale or definition.max_scale, definition.blend)
 
 
 def run_films(
@@ -86,9 +94,11 @@ def upscale_on(config: UpscaleConfig, slots: Sequence[Slot], on_progress: Callab
         if on_progress is not None:
             on_progress(Progress("upscale", batch.frames, batch.total, batch.seconds, batch.kept))
 
+    began = monotonic()
     notes = run_films([film], LocalPool(slots), len(slots), tell, anew=not config.resume, book=False)
     if film.status == "failed":
         raise (BrokenPromise if film.broken else JobError)(film.why)
     report = film.report or Report(output)
+    report.seconds = monotonic() - began
     report.warnings += notes
     return report

@@ -58,7 +58,8 @@ def output_of(definition: Definition, source: Source) -> Path:
     model = Path(definition.model).stem if "/" in definition.model else definition.model
     stem = name.format(stem=path.stem, ext=path.suffix.removeprefix("."), job=definition.job, model=model)
     folder = Path(definition.output) / source.below if definition.output else path.parent
-    return folder / f"{stem}{suffix}"
+    path = folder / f"{stem}{suffix}"
+    return path.resolve() if path.is_symlink() else path  # written through, as `vsr upscale` does
 
 
 def suffix_for(source: str, codec: str) -> str:

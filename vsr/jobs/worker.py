@@ -74,6 +74,11 @@ class Worker:
         began_by = journal.differences(fingerprint(draft))
         if began_by and (task.anew or began_by <= _SOURCE):
             journal.clear()
+        elif began_by:
+            raise JobError(
+                f"{journal.folder}: holds unfinished work of another job ({', '.join(sorted(began_by)[:3])}: not the same); "
+                "--overwrite throws it away and begins again (--no-resume of vsr upscale)"
+            )
         plan = begin(draft, journal, shared=task.identity is not None)
         self._film = _Film(task.config, Job(plan, draft.source, draft.generator), journal)
         kept = [s.number for s in plan.segments if journal.finished(s) is not None]

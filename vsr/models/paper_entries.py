@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
-from vsr.models.sources import KerasWeights, Network, NoWeights, WebWeights, ZooEntry
+from vsr.models.sources import FileWeights, KerasWeights, Network, NoWeights, WebWeights, Weights, ZooEntry
 from vsr.models.spec import ModelSpec, Option
 
 
@@ -40,7 +41,12 @@ def _edsr_file(file: str, sha256: str) -> WebWeights:
     return WebWeights(f"https://cv.snu.ac.kr/research/EDSR/models/{file}-{sha256}.pt", sha256)
 
 
-def _edsr(name: str, scale: int, parameters: int, mflop: float, options: Mapping[str, Option], weights: WebWeights) -> Network:
+def _shipped(name: str, sha256: str) -> FileWeights:
+    """Weights that vsr brings: vsr/weights/<name>.safetensors."""
+    return FileWeights(str(Path(__file__).parents[1] / "weights" / f"{name}.safetensors"), sha256)
+
+
+def _edsr(name: str, scale: int, parameters: int, mflop: float, options: Mapping[str, Option], weights: Weights) -> Network:
     """One network of EDSR's; the memory is that of the last pixel-shuffle, so it goes with the scale and the channels."""
     wide = int(options.get("num_feat", 64)) // 64
     radius = 2 * int(options["num_block"]) + 4
@@ -180,6 +186,24 @@ PAPERS: tuple[ZooEntry, ...] = (
             _edsr("edsr-baseline", 4, 1_517_571, 3.966, _EDSR_BASELINE, _edsr_file("edsr_baseline_x4", "6b446fab")),
             _edsr("edsr-baseline", 3, 1_554_499, 3.131, _EDSR_BASELINE, _edsr_file("edsr_baseline_x3", "abf2a44e")),
             _edsr("edsr-baseline", 2, 1_369_859, 2.745, _EDSR_BASELINE, _edsr_file("edsr_baseline_x2", "1bc95232")),
+        ),
+    ),
+    ZooEntry(
+        name="edsr-open",
+        title="Clean images and film, x2, shipped with vsr: EDSR's baseline, trained for PSNR on open photographs",
+        licence="Apache-2.0",
+        source="vsr; its card: vsr/weights/README.md",
+        training="122 photographs (CC0, CC BY, BSD, MIT, public domain; vsr/weights/credits.csv), bicubic",
+        figures="Set5 x2 37.45, Set14 x2 32.89 dB, measured here",
+        networks=(
+            _edsr(
+                "edsr-open",
+                2,
+                1_369_859,
+                2.745,
+                _EDSR_BASELINE,
+                _shipped("edsr-open-x2", "a1e6ffa112b3d90a5ac384bae8683636b0158cf1291f264b638c2945121b18d3"),
+            ),
         ),
     ),
     ZooEntry(
