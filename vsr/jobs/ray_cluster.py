@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 from typing import Any
 
 from vsr.errors import ConfigError, JobError
@@ -41,11 +43,25 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=address or "auto", **quiet)
     except ConnectionError as exc:
-        if address:
-            raise JobError(f"RAY_ADDRESS={address}: there is no cluster: {first_line(exc)}") from exc
+        if address or _answers(str(exc)):  # one that does not take us must not become one of this machine alone
+            raise JobError(
+                f"{first_line(exc)}; is it running, and is the token of RAY_AUTH_TOKEN_PATH the same here and there?"
+            ) from exc
         ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
     except (ray.exceptions.RayError, RuntimeError, ValueError) as exc:
         raise JobError(f"the Ray cluster{f' of {address}' if address else ''} does not take us: {first_line(exc)}") from exc
+
+
+def _answers(text: str) -> bool:
+    """Is anybody there, where Ray could not connect to? It goes on looking for a cluster of this machine that is long gone."""
+    place = re.search(r" at (\S+):(\d+)", text)
+    if place is None:
+        return False
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def death_of(error: Exception) -> str:
