@@ -85,7 +85,7 @@ class Journal:
             raise JobError(f"{self.folder / PLAN}: cannot be read ({exc}); --no-resume begins again") from exc
         began, differing = _differing(content, fingerprint)
         if differing:
-            told = "; ".join(f"{key} was {_short(began.get(key))} and is {_short(fingerprint.get(key))}" for key in differing[:3])
+            told = "; ".join(_change(key, began.get(key), fingerprint.get(key)) for key in differing[:3])
             raise JobError(
                 f"{self.folder}: holds unfinished work of another job ({told}); --no-resume throws it away and begins again"
             )
@@ -228,6 +228,14 @@ def _differing(content: Mapping[str, Any], fingerprint: Fingerprint) -> tuple[Fi
     began = content.get("fingerprint", {}) if content.get("format") == FORMAT else {"journal": content.get("format")}
     now = json.loads(json.dumps(fingerprint))
     return began, sorted(key for key in {**began, **now} if began.get(key) != now.get(key))
+
+
+def _change(key: str, was: object, is_: object) -> str:
+    if isinstance(was, dict) and isinstance(is_, dict):
+        return "; ".join(
+            _change(f"{key}: {each}", was.get(each), is_.get(each)) for each in {**was, **is_} if was.get(each) != is_.get(each)
+        )
+    return f"{key} was {_short(was)} and is {_short(is_)}"
 
 
 def _short(value: object) -> str:

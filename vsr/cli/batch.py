@@ -1,17 +1,17 @@
-"""`vsr batch`: the films of a job, on everything that this machine has."""
+"""`vsr batch`: the films of a job, on everything that this machine, or a cluster, has."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsr.cli.batch_report import dry_run, facts_of, line_of, show_summary
 from vsr.cli.console import Console, progress_shown, require_writable, write_json
 from vsr.errors import Interrupted, UsageError, VsrError
 from vsr.names import STDIO
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from vsr.jobs.batch import Film
     from vsr.jobs.definition import Definition
     from vsr.jobs.driver import Progress as BatchProgress
-    from vsr.jobs.forecast import Cost
-    from vsr.jobs.local import Slot
+    from vsr.jobs.pool import Pool
 
-WORDS = {"kept": "finished before", "elsewhere": "in other parts' hands", "todo": "to do"}
+    Hire = Callable[[Callable[[str], None]], Pool]
 
 
 class Part(click.ParamType[tuple[int, int]]):
@@ -46,7 +45,19 @@ class Part(click.ParamType[tuple[int, int]]):
 @click.option("-o", "--output", metavar="DIR", help="Folder of the results.  [default: as the job says, or beside each film]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As encode.crf=20 or model=animevideo.")
 @click.option("--device", metavar="NAME,...", help="auto, all, or several as cuda:0,cuda:1: one process each.")
-@click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="On a CPU, processes that divide its cores.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Workers on this machine, or on every node of a Ray cluster.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="On a CPU, processes that divide its cores; with ray, how many in all.",
+)
 @click.option("--part", type=Part(), help="Do the i-th of n shares; other processes or machines do the others.")
 @click.option("--stage", metavar="DIR", help="Where films of s3://, gs://, sftp:// lie meanwhile.  [default: the user's cache]")
 @click.option("--overwrite", is_flag=True, help="Replace results of other settings, and files that no batch has made.")
@@ -66,12 +77,15 @@ def batch(**options: Any) -> None:
       vsr batch hd_to_uhd season1/ -o season1-uhd/
       vsr batch hd_to_uhd season1/ -o season1-uhd/ --dry-run
       vsr batch archive.toml --device cuda:0,cuda:1 --set encode.crf=18
+      vsr batch hd_to_uhd /shared/season1/ -o /shared/season1-uhd/ --engine ray
     """
     if options["listed"]:
         list_jobs(options["json_file"])
         return
     if options["job"] is None:
         raise UsageError("name a job; vsr batch --list has them")
+    if options["engine"] == "ray" and options["part"]:
+        raise UsageError("--part is for processes that know nothing of each other; --engine ray shares the work by itself")
     require_writable(options["json_file"])
     try:
         run_batch(options)
@@ -122,15 +136,14 @@ def run_batch(options: dict[str, Any]) -> None:
     notes: list[str] = []
     error: VsrError | None = None
     if any(film.status == "todo" for film in films):
-        from vsr.jobs.local import slots_of
-        from vsr.jobs.run import devices_of, require_model
+        from vsr.jobs.run import require_model
         from vsr.jobs.staging import require_writable as require_outputs
 
         require_model(definition)
         require_outputs(films, definition)
-        slots = slots_of(devices_of(wanted), definition.workers)
+        hire = hiring(options["engine"], wanted, definition.workers)
         try:
-            notes = convert(console, definition, films, slots, options)
+            notes = convert(console, definition, films, hire, options)
         except VsrError as exc:
             error = exc
     for text in notes:
@@ -146,15 +159,14 @@ def run_batch(options: dict[str, Any]) -> None:
         raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the same command tries them again"))
 
 
-def convert(
-    console: Console, definition: Definition, films: Sequence[Film], slots: Sequence[Slot], options: dict[str, Any]
-) -> list[str]:
+def convert(console: Console, definition: Definition, films: Sequence[Film], hire: Hire, options: dict[str, Any]) -> list[str]:
     """Does what is to be done, and says so film by film."""
-    from vsr.jobs.local import LocalPool
     from vsr.jobs.run import run_films
     from vsr.report import Progress
 
-    with progress_shown(options["progress"], console) as draw:
+    # Ray itself writes some of what befalls its nodes to standard output, where our report may be wanted
+    clean = redirect_stdout(sys.stderr) if options["json_file"] == STDIO else nullcontext()
+    with clean, progress_shown(options["progress"], console) as draw:
 
         def tell(progress: BatchProgress) -> None:
             if progress.film is not None:
@@ -164,11 +176,30 @@ def convert(
                 stage = f"{progress.done}/{progress.films} films"
                 draw(Progress(stage, progress.frames, progress.total - progress.kept, progress.seconds))
 
+        def warn(text: str) -> None:
+            with aside(draw is not None):
+                console.warn(text)
+
+        pool = hire(warn)
         return run_films(
-            films, LocalPool(slots), len(slots), tell,
+            films, pool, pool.alive(), tell,
             part=options["part"], anew=options["overwrite"], stop_on_failure=definition.on_failure == "stop",
             definition=definition,
         )  # fmt: skip
+
+
+def hiring(engine: str, wanted: Sequence[str], workers: int) -> Hire:
+    """What makes the pool of workers, given what is to be told while it works; devices that are not there are refused here."""
+    if engine == "ray":
+        from vsr.jobs.cluster import RayPool, device_for
+
+        device = device_for(wanted)
+        return lambda warn: RayPool(device, workers, warn)
+    from vsr.jobs.local import LocalPool, slots_of
+    from vsr.jobs.run import devices_of
+
+    slots = slots_of(devices_of(wanted), workers)
+    return lambda warn: LocalPool(slots)
 
 
 def aside(drawing: bool) -> Any:
@@ -178,112 +209,3 @@ def aside(drawing: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm.external_write_mode(file=sys.stdout)
-
-
-def line_of(film: Film) -> str:
-    """What became of a film, in a line."""
-    word = WORDS.get(film.status, film.status)
-    if film.status == "done":
-        rate = f", {film.seconds:.1f} s of one worker" if film.seconds else ""
-        again = f" ({film.why})" if film.why else ""
-        return f"{film.target.name}: {film.frames} frames{rate}{again}"
-    return f"{film.target.source.name}: {word}{f': {film.why}' if film.why else ''}{f' (see {film.log})' if film.log else ''}"
-
-
-def show_summary(console: Console, films: Sequence[Film]) -> None:
-    """A table of all films, and how many of each kind."""
-    width = min(60, max(len(film.source.name) for film in films)) + 2
-    for film in films:
-        name = film.source.name if len(film.source.name) < width else f"{film.source.name[: width - 5]}..."
-        seconds = f"{film.seconds:.0f} s" if film.seconds else ""
-        note = film.why if film.status != "done" else ""
-        console.say(
-            f"{name:<{width}}{WORDS.get(film.status, film.status):<16}{film.frames or '':>9}{seconds:>9}  {note}".rstrip()
-        )
-    counts = Counter(WORDS.get(film.status, film.status) for film in films)
-    console.say(f"{len(films)} films: {', '.join(f'{count} {word}' for word, count in counts.items())}")
-
-
-def facts_of(film: Film) -> dict[str, object]:
-    """A film in the JSON summary."""
-    report = film.report
-    more = {"warnings": report.warnings, "verify": report.checks} if report is not None else {}
-    return {
-        "source": film.target.source.name,
-        "output": film.target.name,
-        "status": film.status,
-        "frames": film.frames,
-        "seconds": round(film.seconds, 3),
-        "error": film.why if film.status == "failed" else None,
-        "note": film.why if film.status != "failed" and film.why else None,
-        "log": str(film.log) if film.log else None,
-        **more,
-    }
-
-
-def dry_run(console: Console, definition: Definition, films: Sequence[Film], wanted: Sequence[str], target: str | None) -> None:
-    """What would be done, and what it would take."""
-    from vsr.jobs.forecast import forecast, free_bytes
-    from vsr.jobs.local import slots_of
-    from vsr.jobs.run import devices_of, require_model
-
-    require_model(definition)
-    devices = devices_of(wanted)
-    costs = forecast(films, devices[0])
-    for number, film in enumerate(films):
-        console.say(planned_line(film, costs.get(number)))
-    workers = len(slots_of(devices, definition.workers))
-    # processes on a CPU divide it: they are no faster together than the measurement, which had all of it
-    seconds = sum(cost.seconds or 0.0 for cost in costs.values()) / len(devices)
-    size = sum(cost.size or 0.0 for cost in costs.values())
-    todo = [film for film in films if film.status == "todo"]
-    frames = sum(film.frames for film in todo)
-    console.say(f"{len(todo)} of {len(films)} films to do, {frames} frames; {clock(seconds)} on {', '.join(devices)}")
-    unseen = sum(film.info is None for film in todo)
-    if unseen:
-        console.say(f"without {unseen} that lie in remote storage: what they take is known when they are here")
-    warnings = []
-    if todo:
-        free = free_bytes(todo[0].output.parent)
-        console.say(f"about {gigabytes(size)}, and as much again for the film in work; {gigabytes(free)} are free")
-        if size > free:
-            warnings.append(f"{todo[0].output.parent}: there may be too little room: {gigabytes(size)} for {gigabytes(free)}")
-    for text in warnings:
-        console.warn(text)
-    plan = {"films": len(todo), "frames": frames, "seconds": round(seconds, 1), "gigabytes": round(size / 1e9, 4)}
-    files = [{**facts_of(film), **cost_of(costs.get(number))} for number, film in enumerate(films)]
-    write_json(target, "batch", "planned", warnings, job=definition.job, devices=devices, workers=workers, plan=plan, files=files)
-    if any(film.status == "failed" for film in films):
-        console.warn("the films that failed would fail")
-
-
-def planned_line(film: Film, cost: Cost | None) -> str:
-    if cost is None:
-        there = film.target.source.remote
-        asked = f", {gigabytes(there.size)} to fetch; its frames are known when it is here" if there else ""
-        return f"{line_of(film)}{asked if film.status == 'todo' else ''}"
-    size = f"{cost.source[0]}x{cost.source[1]} -> {cost.target[0]}x{cost.target[1]}"
-    took = [f"{film.frames} frames" if film.frames else "an unknown number of frames"]
-    took += [clock(cost.seconds)] if cost.seconds else []
-    took += [gigabytes(cost.size)] if cost.size else []
-    again = f" (again: {film.why})" if film.why else ""
-    return f"{film.target.source.name} -> {film.target.name}{again}: {size}, {', '.join(took)}"
-
-
-def cost_of(cost: Cost | None) -> dict[str, object]:
-    if cost is None:
-        return {}
-    return {"size": cost.target, "planned_seconds": cost.seconds, "planned_bytes": cost.size}
-
-
-def gigabytes(size: float) -> str:
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 12 s."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"

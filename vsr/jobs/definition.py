@@ -47,7 +47,7 @@ class Definition:
     excerpt     seconds from the middle of each film (0 = all of it)
     segment     seconds of film in a crash-safe segment, or "auto"
     devices     "auto" (the best), "all" (of its kind), or names as cuda:0, cuda:1; one process for each
-    workers     processes on a CPU that divide its cores (0 = one)
+    workers     processes on a CPU that divide its cores (0 = one); of a cluster, in all (0 = as many as there is room for)
     on_failure  "continue" with the other films, or "stop" beginning new ones
     stage       folder of this machine where films of remote storage lie while they are worked on; "" = in the user's cache
     remote      what remote storage is told beyond what it finds in the environment, by protocol: {s3 = {endpoint_url = "..."}}

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from vsr.errors import ConfigError, Interrupted, JobError, VsrError
 from vsr.jobs import ledger
 from vsr.jobs.batch import Film
+from vsr.jobs.outcome import count, film_report, tidy
 from vsr.jobs.pool import JOINER, Pool
 from vsr.jobs.queue import Queue, Step
 from vsr.jobs.tasks import (
@@ -33,7 +34,6 @@ from vsr.jobs.tasks import (
     Unfit,
 )  # fmt: skip
 from vsr.journal import Journal
-from vsr.report import Report
 
 WAIT = 0.5  # seconds between two looks at everything
 TELL_EVERY = 0.2  # seconds
@@ -82,6 +82,7 @@ class Driver:
         """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
         try:
             while not self.queue.over:
+                self.queue.workers = max(1, self.pool.alive())  # nodes come and go
                 self._give()
                 for worker, event in self.pool.events(WAIT):
                     self._hear(worker, event)
@@ -152,6 +153,9 @@ class Driver:
         step = self._doing.pop(worker, None) if isinstance(event, ENDS) else self._doing.get(worker)
         if isinstance(event, Lost):
             self.notes.append(f"{self.pool.name_of(worker)}: {event.reason}")
+        elif isinstance(event, Unfit):
+            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
+            self.pool.retire(worker)
         if isinstance(event, ENDS):
             self._ahead.pop(worker, None)
         if step is None:
@@ -170,12 +174,10 @@ class Driver:
             self.queue.done(step.film)
             self._settle(step.film, "skipped", event.why)
         elif isinstance(event, Rendered):
-            self._count(self.films[step.film], event)
+            count(self.films[step.film], event)
         elif isinstance(event, Finished):
             self._finished(step.film, event)
         elif isinstance(event, Unfit):
-            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
-            self.pool.retire(worker)
             self.queue.returned(step)
         elif isinstance(event, Failed):
             self._failed(step, event.reason, event.trace, final=event.final, broken=event.broken)
@@ -220,19 +222,6 @@ class Driver:
                 self._open[number].callback(lock.release)
                 film.status = "todo"
                 self.queue.join_after_all(number)
-
-    def _count(self, film: Film, rendered: Rendered) -> None:
-        """What several workers have counted of one film, together."""
-        report = rendered.report
-        film.seconds += report.seconds
-        if film.report is None:
-            film.report = report
-        else:
-            before = film.report
-            before.read += report.read
-            before.frames_out += report.frames_out
-            before.frames_reused += report.frames_reused
-            before.seconds_for_encoder += report.seconds_for_encoder
 
     def _finished(self, number: int, event: Finished) -> None:
         film = self.films[number]
@@ -298,26 +287,3 @@ class Driver:
     def _left_behind(self) -> str:
         done = sum(film.status in ("done", "kept") for film in self.films)
         return f"{done} of {len(self.films)} films are finished; the same command goes on from here"
-
-
-def film_report(film: Film, event: Finished) -> Report:
-    """The report of the join with what the workers counted."""
-    report = event.report
-    if film.report is not None:
-        counted = film.report
-        report.read, report.frames_in = counted.read, counted.read.frames
-        report.frames_reused, report.seconds_for_encoder = counted.frames_reused, counted.seconds_for_encoder
-        report.frames_kept = report.frames_out - counted.frames_out
-        report.frames_out = counted.frames_out
-        report.warnings += counted.read.notes()
-    return report
-
-
-def tidy(journal: Journal) -> None:
-    """Removes what was being written, and the whole folder where no segment is finished."""
-    if journal.counts()[0]:
-        journal.drop_parts()
-        return
-    for path in journal.folder.iterdir():
-        path.unlink(missing_ok=True)
-    journal.folder.rmdir()

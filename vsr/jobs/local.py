@@ -90,7 +90,8 @@ class LocalPool:
         return [number for number, worker in self._workers.items() if worker.ready and not worker.busy]
 
     def alive(self) -> int:
-        return sum(number > JOINER for number in self._workers)
+        joiners = sum(number <= JOINER for number in self._workers)
+        return len(self._workers) - joiners if joiners else 0  # nothing could be finished
 
     def give(self, worker: int, task: Task) -> None:
         self._workers[worker].give(task)

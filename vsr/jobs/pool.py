@@ -19,14 +19,15 @@ class Pool(Protocol):
     """Workers with numbers from 0 on, each doing one task at a time, and joiners with numbers below 0.
 
     `events` waits until something happens, at most `seconds`. After an event of `tasks.ENDS` its worker has nothing to do; after
-    `Lost` it is replaced, as long as that makes sense, and the new one is `Ready` in its own time; after `retire` it is not.
+    `Lost` it is replaced, as long as that makes sense, and the new one is `Ready` in its own time; after `retire` it is not. One
+    that is of no use from the beginning is `Unfit` instead of `Ready`.
     """
 
     def free(self) -> list[int]:
         """Workers that have begun and have nothing to do; joiners among them."""
 
     def alive(self) -> int:
-        """Workers that there are or that are yet to begin, without joiners."""
+        """Workers that there are or that are yet to begin, without joiners; none where nobody is left to join."""
 
     def give(self, worker: int, task: Task) -> None:
         """A task for a free worker."""

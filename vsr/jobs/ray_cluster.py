@@ -1,0 +1,82 @@
+"""The connection to a Ray cluster, and what Ray's errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from typing import Any
+
+from vsr.errors import ConfigError, JobError
+
+NODE_GONE = "its node is gone"
+STORE_BYTES = 80 << 20  # of a cluster of our own, the least that Ray takes: no frame is ever put there
+
+
+def connect() -> tuple[Any, bool]:
+    """The module `ray`, connected to the cluster of RAY_ADDRESS, else to one that runs here, else to a new one on this machine
+    alone; and whether the connection is ours to close.
+
+    Raises ConfigError where Ray is not installed or the address is none of a cluster, JobError where it cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
+    try:
+        import ray
+    except ImportError as exc:
+        raise ConfigError(f"--engine ray needs Ray ({exc}): pip install 'vsr[ray]'") from exc
+    if ray.is_initialized():
+        return ray, False
+    address = os.environ.get("RAY_ADDRESS", "")
+    if "://" in address:
+        raise ConfigError(f"RAY_ADDRESS={address}: must be HOST:PORT of a cluster that this machine is a node of")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        _connect(ray, address)
+    finally:
+        signal.signal(signal.SIGTERM, before)  # Ray sets one of its own
+    return ray, True
+
+
+def _connect(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        ray.init(address=address or "auto", **quiet)
+    except ConnectionError as exc:
+        if address or _answers(str(exc)):  # one that does not take us must not become one of this machine alone
+            raise JobError(
+                f"{first_line(exc)}; is it running, and is the token of RAY_AUTH_TOKEN_PATH the same here and there?"
+            ) from exc
+        ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+    except (ray.exceptions.RayError, RuntimeError, ValueError) as exc:
+        raise JobError(f"the Ray cluster{f' of {address}' if address else ''} does not take us: {first_line(exc)}") from exc
+
+
+def _answers(text: str) -> bool:
+    """Is anybody there, where Ray could not connect to? It goes on looking for a cluster of this machine that is long gone."""
+    place = re.search(r" at (\S+):(\d+)", text)
+    if place is None:
+        return False
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def death_of(error: Exception) -> str:
+    """Why an actor is gone, in a line."""
+    text = str(error)
+    if getattr(error, "actor_init_failed", False) or "error raised in its creation task" in text:
+        return f"it could not begin: {text.strip().splitlines()[-1]}"
+    detail = text.partition("Worker exit detail: ")[2].partition("Some common causes")[0].partition("\n")[0].strip()
+    if detail:
+        return f"its process is gone ({detail.rstrip('.')})"
+    if "node" in text and ("died" in text or "dead" in text):
+        return NODE_GONE
+    return f"it cannot be reached ({first_line(error)})"
+
+
+def first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
