@@ -34,6 +34,7 @@ from vsr.jobs.tasks import (
     Unfit,
 )  # fmt: skip
 from vsr.journal import Journal
+from vsr.outputs import part_of
 
 WAIT = 0.5  # seconds between two looks at everything
 TELL_EVERY = 0.2  # seconds
@@ -270,6 +271,7 @@ class Driver:
             if (film.status == "done" and number not in self._unbooked) or film.broken:
                 journal.remove()
             elif not self.shared:
+                part_of(film.output, film.work_dir).unlink(missing_ok=True)  # of a join that was stopped
                 tidy(journal)
         stack.close()
 
