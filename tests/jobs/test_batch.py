@@ -209,6 +209,7 @@ def test_a_worker_that_never_begins_is_given_up(archive: Path, job: Definition) 
     assert {film.status for film in films} == {"unfinished"}
 
 
+@pytest.mark.slow
 def test_one_film_by_several_processes(archive: Path) -> None:
     source, seen = archive / "long.mp4", list[Any]()
     settings = UpscaleConfig(str(source), scale=2, model="bicubic", segment=0.2, threads=1)

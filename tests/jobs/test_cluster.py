@@ -31,6 +31,8 @@ from ray.cluster_utils import Cluster  # noqa: E402
 ROOT = Path(__file__).parents[2]
 STORE = 80 << 20
 
+pytestmark = pytest.mark.slow  # a server or a cluster is started
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -99,7 +101,6 @@ def _lives(pid: str) -> bool:
     return True
 
 
-@pytest.mark.slow
 def test_nodes_come_and_go_and_workers_die(
     archive: Path, job: Definition, head: Any, nodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +132,6 @@ def test_nodes_come_and_go_and_workers_die(
     equal(archive, job.output)
 
 
-@pytest.mark.slow
 def test_a_segment_that_kills_and_a_node_where_none_can_begin(job: Definition, nodes: Callable[..., Any]) -> None:
     nodes("alive", gpus=1)
     nodes("dead", gpus=1)
@@ -146,7 +146,6 @@ def test_a_segment_that_kills_and_a_node_where_none_can_begin(job: Definition, n
     assert sum(note.startswith("worker ") for note in notes) == STARTS, notes
 
 
-@pytest.mark.slow
 def test_nodes_of_other_versions_are_left_out_by_name(
     archive: Path, job: Definition, nodes: Callable[..., Any], pids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +185,6 @@ def test_nodes_of_other_versions_are_left_out_by_name(
     equal(archive, job.output)
 
 
-@pytest.mark.slow
 def test_the_command(archive: Path, nodes: Callable[..., Any]) -> None:
     nodes("one")
     ran = subprocess.run(command(archive, "--engine", "ray", "--json", "-"), capture_output=True, text=True, timeout=200)

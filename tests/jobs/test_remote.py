@@ -39,6 +39,8 @@ from vsr.pipeline import upscale
 ROOT = Path(__file__).parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "sesame-street", "AWS_DEFAULT_REGION": "us-east-1"}
 
+pytestmark = pytest.mark.slow  # a server or a cluster is started
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -125,7 +127,6 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 RESULTS = {"long.mp4", "sub/short.mkv", ".vsr-batch/long.mp4.json", "sub/.vsr-batch/short.mkv.json"}
 
 
-@pytest.mark.slow
 def test_a_folder_there_and_back(archive: Path, bucket: tuple[Store, str], tmp_path: Path) -> None:
     store, url = bucket
     sources, output, stage = sent(archive, store, url), under(url, "out"), tmp_path / "stage"
@@ -171,7 +172,6 @@ def stall(source: str, output: str, stage: str) -> None:
     run_films(look(job, "cpu"), LocalPool(SLOTS[:1], _stalls), 1, definition=job)
 
 
-@pytest.mark.slow
 def test_another_machine_goes_on(archive: Path, bucket: tuple[Store, str], tmp_path: Path) -> None:
     store, url = bucket
     source, output = under(sent(archive, store, url), "long.mp4"), under(url, "out")
@@ -197,7 +197,6 @@ def test_another_machine_goes_on(archive: Path, bucket: tuple[Store, str], tmp_p
     same(alone.output, tmp_path / "out" / "long.mp4")
 
 
-@pytest.mark.slow
 def test_an_upload_that_fails_costs_its_film(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out"
     output.mkdir()
@@ -212,7 +211,6 @@ def test_an_upload_that_fails_costs_its_film(archive: Path, tmp_path: Path, monk
     assert not list(output.rglob("*.part")) and list((tmp_path / "stage").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_from_there_to_here(archive: Path, tmp_path: Path) -> None:
     """Remote sources, local results: broken films and those that need nothing are told apart when they are here."""
     (archive / "broken.mkv").write_bytes(b"nothing" * 500)
@@ -226,7 +224,6 @@ def test_from_there_to_here(archive: Path, tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "stage").rglob("*") if path.is_file()]
 
 
-@pytest.mark.slow
 def test_one_clear_line(bucket: tuple[Store, str], archive: Path, tmp_path: Path) -> None:
     _, url = bucket
     server = os.environ["AWS_ENDPOINT_URL"]
@@ -333,7 +330,6 @@ def test_segments_of_two_plans_are_never_mixed(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "000003.mkv").read_text() == "b", "what is there is newer than what was begun here"
 
 
-@pytest.mark.slow
 def test_shares_are_of_whole_films(archive: Path, tmp_path: Path) -> None:
     job = job_of(str(archive), f"file://{tmp_path}/out", tmp_path / "stage")
     of = {film.target.name: share_of(film.target.name, 0, 2) for film in look(job, "cpu")}
