@@ -17,7 +17,6 @@ from vsr.cutting import choose_deinterlace, film_segments
 from vsr.engine.precision import instructions_of, resolve_threads
 from vsr.errors import ConfigError, UsageError
 from vsr.frames import MATRIX_RGB, FrameFormat, PixelLayout, VideoInfo
-from vsr.journal import to_plain
 from vsr.losses import container_warnings, ignored_options, picture_warnings, size_warnings, stream_warnings
 from vsr.measure import model_fps, telling_frame
 from vsr.media.convert import rehearse
@@ -36,6 +35,7 @@ from vsr.models.weights import load
 from vsr.models.zoo import cheaper_ways
 from vsr.names import STDIO, fit_sar, target_size
 from vsr.outputs import choose_output, work_dir
+from vsr.plain import to_plain
 from vsr.plan import Encoding, Plan, Segment, StreamPlan
 from vsr.segments import segment_seconds
 

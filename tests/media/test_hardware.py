@@ -26,7 +26,7 @@ from tests.media.contract_edits import damaged
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import ConfigError, UsageError
 from vsr.frames import FrameFormat, VideoInfo
-from vsr.journal import Journal, from_plain, to_plain
+from vsr.journal import Journal
 from vsr.media.codecs import CODECS
 from vsr.media.decode import Reader
 from vsr.media.encoders import choose_codec, choose_encoding, try_encoder
@@ -44,6 +44,7 @@ from vsr.media.pixels import make_frame, pix_fmt_of, planar_layout, read_planes
 from vsr.media.probe import probe
 from vsr.media.source import Pipe, open_input
 from vsr.pipeline import Run
+from vsr.plain import from_plain, to_plain
 from vsr.plan import Plan
 from vsr.planning import Job, draft_job, make_plan
 
