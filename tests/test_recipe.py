@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vsr import toml
 from vsr.errors import ConfigError
+from vsr.models.weights import available
 from vsr.recipe import LossRecipe, NetworkRecipe, Recipe, load_recipe, recipe_names
 from vsr.train.networks import build_critic, build_generator
 
@@ -158,6 +159,8 @@ def test_every_result_of_the_papers_has_a_recipe_and_a_small_twin() -> None:
 def test_recipes_build(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.title and recipe.paper
+    if not recipe.network.architecture and not available(recipe.train.init):
+        pytest.skip(f"vsr models pull {recipe.train.init}")
     begun = build_generator(recipe.network, 0, "" if recipe.network.architecture else recipe.train.init)
     assert begun.network.spec.scale == max(recipe.network.scales)
     assert begun.network.spec.context == recipe.data.frames // 2
