@@ -63,7 +63,7 @@ class Network:
             def make(frames: Sequence[FrameBatch]) -> Tensor:
                 crop = cut(self._pad(rgb_of(frames)), part).to(dtype, memory_format=torch.channels_last)
                 # how many are lacking is chance, and oneDNN has kernels for single frames whose last bits differ
-                return torch.cat([net.features(one) for one in crop.split(1 if self._device.type == "cpu" else len(crop))])
+                return torch.cat([net.features(one) for one in crop.chunk(len(crop) if self._device.type == "cpu" else 1)])
 
             known = Features() if features is None else features
             each = known.of(window.frames, (part, precision), make)
