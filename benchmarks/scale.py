@@ -88,6 +88,8 @@ class SleepingPool:
 
     def retire(self, worker: int) -> None: ...
 
+    def kill(self, worker: int, reason: str) -> None: ...
+
     def name_of(self, worker: int) -> str:
         return f"worker {worker}"
 

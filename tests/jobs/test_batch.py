@@ -25,10 +25,12 @@ from vsr.jobs import ledger
 from vsr.jobs.batch import Film as BatchFilm
 from vsr.jobs.batch import look
 from vsr.jobs.definition import Definition, load_definition
-from vsr.jobs.driver import Progress
+from vsr.jobs.driver import Driver, Progress
 from vsr.jobs.local import STARTS, LocalPool, Slot, serve, slots_of
+from vsr.jobs.queue import Queue
 from vsr.jobs.run import run_films, upscale_on
 from vsr.jobs.tasks import RenderTask
+from vsr.jobs.watch import Watch
 from vsr.pipeline import upscale
 
 FRAMES = 50
@@ -164,6 +166,22 @@ def _poisoned(slot: Slot, connection: Connection, log: str, parent: int) -> None
     serve(slot, connection, log, parent)
 
 
+def _hangs_once(slot: Slot, connection: Connection, log: str, parent: int) -> None:
+    """A worker's life that stands still, once, when it is given the second part of a film."""
+    import vsr.jobs.worker
+
+    class Sleeping(vsr.jobs.worker.Worker):
+        def _render(self, task: RenderTask, emit: Any) -> Any:
+            marker = Path(task.config.output or "").parent / "asleep"
+            if 3 in task.segments and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return super()._render(task, emit)
+
+    vsr.jobs.worker.Worker = Sleeping  # type: ignore[misc]
+    serve(slot, connection, log, parent)
+
+
 def _stillborn(slot: Slot, connection: Connection, log: str, parent: int) -> None:
     """A worker that never begins, in the first slot; the joiner and the others do."""
     if slot.name.endswith("1"):
@@ -179,6 +197,18 @@ def test_a_worker_that_dies_costs_only_what_it_was_doing(archive: Path, job: Def
     assert len(notes) == 1 and "was killed by signal 9 (SIGKILL); the system may have run out of memory" in notes[0]
     (archive.parent / "out" / "killed").unlink()
     assert films[0].log is None or not films[0].log.exists()
+    undisturbed(archive)
+    equal(archive)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_ended_and_another_goes_on(archive: Path, job: Definition) -> None:
+    films = look(job, "cpu")
+    driver = Driver(films, LocalPool(SLOTS[:1], _hangs_once), Queue(len(films), 1), watch=Watch(patience=8))
+    driver.run()
+    assert done(films) == {"long.mp4": "done", "short.mkv": "done"}
+    assert len(driver.notes) == 1 and "cpu worker 1: no frame came from it for" in driver.notes[0]
+    (archive.parent / "out" / "asleep").unlink()
     undisturbed(archive)
     equal(archive)
 

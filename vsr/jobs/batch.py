@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,13 +13,14 @@ from vsr.fields import rate_factor
 from vsr.frames import VideoInfo
 from vsr.jobs import ledger
 from vsr.jobs.definition import Definition
+from vsr.jobs.ledger import Standing
+from vsr.jobs.looking import Seen, look_at
 from vsr.jobs.remote import Store, folder_of
 from vsr.jobs.shelf import Shelf
 from vsr.jobs.sources import Source, find_sources
 from vsr.jobs.targets import Identity, Left, Target, config_of, identity_of, targets_of
 from vsr.journal import Journal
 from vsr.media.images import is_image
-from vsr.media.probe import probe
 from vsr.outputs import work_dir
 from vsr.report import Report
 
@@ -67,13 +68,10 @@ class Film:
         return work_dir(self.config, str(self.output))
 
 
-def look(
-    definition: Definition, device: str, *, overwrite: bool = False, on_film: Callable[[int, int], None] | None = None
-) -> list[Film]:
+def look(definition: Definition, device: str, *, overwrite: bool = False) -> list[Film]:
     """Every film of a job, and how it stands. One that cannot be read has failed already; the others go on.
 
-    `device`: the kind that will compute. `on_film` is told how many have been looked at, of how many.
-    Raises ConfigError where there are none, or two results would have one name.
+    `device`: the kind that will compute. Raises ConfigError where there are none, or two results would have one name.
     """
     store = Store(definition.remote)
     shelves: dict[str, Shelf] = {}
@@ -82,12 +80,17 @@ def look(
     targets = targets_of(
         definition, [each for each in sources if (each.name if each.remote else each.path.resolve()) not in made]
     )
-    films = []
-    for number, target in enumerate(targets):
-        if on_film is not None:
-            on_film(number, len(targets))
-        shelf = _shelf(target.url, store, shelves) if target.url else None
-        films.append(_film(definition, target, device, shelf, overwrite=overwrite))
+    films = [Film(target) for target in targets]
+    todo = []
+    for film in films:
+        shelf = _shelf(film.target.url, store, shelves) if film.target.url else None
+        standing = _standing(definition, film, shelf, overwrite=overwrite)
+        if standing is not None:
+            todo.append((film, standing, shelf))
+    here = [film for film, _, _ in todo if film.target.source.remote is None]
+    seen = dict(zip(map(id, here), look_at([film.source for film in here]), strict=True))
+    for film, standing, shelf in todo:
+        _judge(definition, film, seen.get(id(film)), device, standing, shelf)
     return films
 
 
@@ -109,40 +112,50 @@ def _shelf(url: str, store: Store, shelves: dict[str, Shelf]) -> Shelf:
     return shelves[folder]
 
 
-def _film(definition: Definition, target: Target, device: str, shelf: Shelf | None, *, overwrite: bool) -> Film:
-    film = Film(target)
+def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwrite: bool) -> Standing | None:
+    """How a film's result stands; None where that settles the film, or it is none."""
     try:
         if is_image(str(film.source)):
-            return _settled(film, "skipped", "is an image; vsr upscale takes images, and folders of them")
-        film.identity = identity_of(definition, target)
+            _settle(film, "skipped", "is an image; vsr upscale takes images, and folders of them")
+            return None
+        film.identity = identity_of(definition, film.target)
         if shelf is None:
             standing = ledger.standing(film.output, film.identity, overwrite=overwrite)
         else:
-            standing = shelf.standing(target.url, film.identity, overwrite=overwrite)
-        if standing.state == "done" and standing.entry is not None:
-            film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
-            return _settled(film, "kept")
-        if target.source.remote is None:
-            left = look_inside(definition, film, device)
-            if left is not None:
-                return _settled(film, "skipped", left.why)
-        else:  # until it is here, only the places are known
-            film.config = UpscaleConfig(str(film.source), str(film.output), overwrite=True)
-        if standing.state == "taken" and not _crowned(film, shelf):
-            return _settled(film, "skipped", f"{target.name}: {standing.why}; --overwrite replaces it")
-        film.why = standing.why
+            standing = shelf.standing(film.target.url, film.identity, overwrite=overwrite)
     except VsrError as exc:
-        return _settled(film, "failed", str(exc))
-    return film
+        _settle(film, "failed", str(exc))
+        return None
+    if standing.state == "done" and standing.entry is not None:
+        film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
+        _settle(film, "kept")
+        return None
+    return standing
 
 
-def look_inside(definition: Definition, film: Film, device: str) -> Left | None:
-    """Resolves what is asked for a film that is here, or tells why it is left out. Raises the VsrError that names its fault."""
-    film.info = probe(str(film.source))
-    config = config_of(definition, film.target, film.info, device)
+def _judge(definition: Definition, film: Film, seen: Seen | None, device: str, standing: Standing, shelf: Shelf | None) -> None:
+    """What becomes of a film whose result is not finished; `seen`: None where it lies elsewhere."""
+    film.why = standing.why
+    try:
+        if seen is None:  # until it is here, only the places are known
+            film.config = UpscaleConfig(str(film.source), str(film.output), overwrite=True)
+        elif seen.info is None:
+            _settle(film, "failed", seen.fault)
+        elif (left := resolve(definition, film, seen.info, device)) is not None:
+            _settle(film, "skipped", left.why)
+        if film.status == "todo" and standing.state == "taken" and not _crowned(film, shelf):
+            _settle(film, "skipped", f"{film.target.name}: {standing.why}; --overwrite replaces it")
+    except VsrError as exc:
+        _settle(film, "failed", str(exc))
+
+
+def resolve(definition: Definition, film: Film, info: VideoInfo, device: str) -> Left | None:
+    """What is asked for a film that was looked at, or why it is left out. Raises the VsrError that names its fault."""
+    film.info = info
+    config = config_of(definition, film.target, info, device)
     if isinstance(config, Left):
         return config
-    film.config, film.frames = config, frames_of(config, film.info)
+    film.config, film.frames = config, frames_of(config, info)
     return None
 
 
@@ -161,6 +174,5 @@ def _crowned(film: Film, shelf: Shelf | None) -> bool:
     return Journal(film.work_dir).crowned(film.output)
 
 
-def _settled(film: Film, status: Status, why: str = "") -> Film:
+def _settle(film: Film, status: Status, why: str = "") -> None:
     film.status, film.why = status, why
-    return film

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vsr.jobs.errands import Errand, fault_of
-from vsr.jobs.local import STARTS, Slot, WorkerProcess, end_with
+from vsr.jobs.local import STARTS, Slot, WorkerProcess, live
 from vsr.jobs.remote import Options, Store
 from vsr.jobs.tasks import Lost, Ready
 
@@ -85,14 +82,8 @@ class Carrier:
 
 def carry(slot: Slot, connection: Connection, log: str, parent: int) -> None:
     """The whole life of a carrier's process."""
-    end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.__stderr__.fileno() if sys.__stderr__ else 2)
-    try:
+    with live(log, parent):
         store = Store(connection.recv())
         connection.send(Ready())
         while True:
             connection.send(Carried(fault_of(connection.recv(), store)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return

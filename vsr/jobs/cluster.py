@@ -38,6 +38,7 @@ class _Hire:
     place: Place | None = None
     task: Task | None = None
     refused: bool = False
+    killed_for: str = ""
 
 
 class RayPool:
@@ -154,6 +155,7 @@ class RayPool:
 
     def _lost(self, number: int, hire: _Hire, reason: str) -> Lost:
         """It is gone, or cannot be reached, which is the same to us."""
+        reason = hire.killed_for or reason
         with suppress(Exception):  # whatever Ray has to say of one that is gone already
             self._ray.kill(hire.actor)
         del self._hires[number]
@@ -183,6 +185,12 @@ class RayPool:
     def retire(self, worker: int) -> None:
         self._hires[worker].refused = True
         self._grow()
+
+    def kill(self, worker: int, reason: str) -> None:
+        hire = self._hires[worker]
+        hire.killed_for = reason
+        with suppress(Exception):  # of one that is gone already
+            self._ray.kill(hire.actor)
 
     def close(self) -> None:
         """Ends all actors, and waits for that: until then they hold their GPUs, and may be writing."""

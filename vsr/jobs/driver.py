@@ -33,6 +33,7 @@ from vsr.jobs.tasks import (
     Task,
     Unfit,
 )  # fmt: skip
+from vsr.jobs.watch import Watch
 from vsr.journal import Journal
 from vsr.outputs import part_of
 
@@ -62,15 +63,17 @@ class Driver:
 
     A film's work folder is closed to every other process from its plan to its end; `shared`: to all but those that share it, too.
     `anew`: what another job has begun of a film goes. `book`: results are entered in the ledger, failures in logs beside it.
+    `watch` tells which workers hang.
     """
 
     def __init__(
         self, films: Sequence[Film], pool: Pool, queue: Queue, on_progress: OnProgress | None = None, *,
         shared: bool = False, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
+        watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self.films, self.pool, self.queue, self.on_progress = films, pool, queue, on_progress
         self.shared, self.anew, self.stop_on_failure = shared, anew, stop_on_failure
-        self.book = book
+        self.book, self.watch = book, watch or Watch()
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
         self._open: dict[int, ExitStack] = {}
@@ -90,6 +93,8 @@ class Driver:
                 if monotonic() - self._told >= TELL_EVERY:
                     self._tell()
                 self._look_around()
+                for worker, seconds in self.watch.hanging().items():
+                    self.pool.kill(worker, f"no frame came from it for {seconds:.0f} s, so it was ended")
             self._tell()
         except KeyboardInterrupt as exc:
             self.pool.close()
@@ -117,6 +122,8 @@ class Driver:
                 step = self.queue.next()
             if step is not None:
                 self._doing[worker] = step
+                if step.kind == "render":
+                    self.watch.begins(worker, step.film)
                 self.pool.give(worker, self._task(step))
 
     def _task(self, step: Step) -> Task:
@@ -159,8 +166,10 @@ class Driver:
             self.pool.retire(worker)
         if isinstance(event, ENDS):
             self._ahead.pop(worker, None)
+            self.watch.ends(worker)
         if step is None:
             return
+        self.watch.heard(worker)
         if isinstance(event, Advanced):
             self._ahead[worker] = event.frames
         elif isinstance(event, Made):

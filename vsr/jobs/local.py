@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vsr.jobs.worker import Worker
 
 STARTS = 3  # in a row that may fail before a device is given up
+ENDING = 10.0  # seconds for a process that is killed to be gone; one that waits for a dead disk or GPU cannot be ended
 TAIL = 2000  # bytes of what a lost worker has said last
 _PDEATHSIG = 1  # prctl(2)
 
@@ -121,6 +122,9 @@ class LocalPool:
         if worker in self._workers:
             self._workers.pop(worker).end()
 
+    def kill(self, worker: int, reason: str) -> None:
+        self._workers[worker].kill(reason)
+
     def close(self) -> None:
         for number in list(self._workers):
             self.retire(number)
@@ -134,7 +138,7 @@ class WorkerProcess:
         context = get_context("spawn")
         self.events, theirs = context.Pipe()
         self.ready = self.busy = False
-        self._log = log
+        self._log, self._killed_for = log, ""
         self._process: SpawnProcess = context.Process(target=life, args=(slot, theirs, str(log), os.getpid()), daemon=True)
         self._process.start()
         theirs.close()
@@ -157,7 +161,14 @@ class WorkerProcess:
             self.busy = False
         return event
 
+    def kill(self, reason: str) -> None:
+        """Ends it; `hear` tells why when it is gone."""
+        self._killed_for = reason
+        self._process.kill()
+
     def _last_words(self) -> str:
+        if self._killed_for:
+            return self._killed_for
         self._process.join()
         code = self._process.exitcode or 0
         how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
@@ -170,26 +181,31 @@ class WorkerProcess:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.join()
+        self._process.join(ENDING)
         self.events.close()
 
 
 def serve(slot: Slot, connection: Connection, log: str, parent: int) -> None:
     """The whole life of a worker's process: it does what it is given, one task after the other, until nobody is there."""
+    with live(log, parent):
+        os.environ.update(slot.environment)
+        keep_heap()
+        do = joins if slot == JOINING else worker_of(slot).do
+        connection.send(Ready())
+        while True:
+            do(connection.recv(), connection.send)
+
+
+@contextmanager
+def live(log: str, parent: int) -> Iterator[None]:
+    """A process that lives for `parent`: it ends with it, leaves signals of the terminal to it, and writes errors to `log`."""
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, sys.__stderr__.fileno() if sys.__stderr__ else 2)
-    os.environ.update(slot.environment)
-    keep_heap()
-    try:
-        do = joins if slot == JOINING else worker_of(slot).do
-        connection.send(Ready())
-        while True:
-            do(connection.recv(), connection.send)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        yield
 
 
 def worker_of(slot: Slot) -> Worker:

@@ -38,6 +38,9 @@ class Pool(Protocol):
     def retire(self, worker: int) -> None:
         """This worker is of no use here."""
 
+    def kill(self, worker: int, reason: str) -> None:
+        """Ends a worker that does not go on; it is `Lost` when it is gone, for this reason."""
+
     def name_of(self, worker: int) -> str:
         """For people: a device, a node."""
 

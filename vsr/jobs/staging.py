@@ -19,10 +19,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vsr.errors import VsrError
-from vsr.jobs.batch import Film, look_inside
+from vsr.jobs.batch import Film, resolve
 from vsr.jobs.carrier import Carrier
 from vsr.jobs.definition import Definition
 from vsr.jobs.errands import Discard, Errand, Fetch, SendPlan, SendResult, SendSegment
+from vsr.jobs.looking import probe_apart
 from vsr.jobs.pool import Pool
 from vsr.jobs.remote import Store, folder_of
 from vsr.jobs.shelf import plan_key
@@ -64,6 +65,9 @@ class StagedPool:
 
     def retire(self, worker: int) -> None:
         self._inner.retire(worker)
+
+    def kill(self, worker: int, reason: str) -> None:
+        self._inner.kill(worker, reason)
 
     def give(self, worker: int, task: Task) -> None:
         number = self._doing[worker] = task.film
@@ -133,7 +137,7 @@ class StagedPool:
             return
         (worker, task), film = self._held.pop(number), self._films[number]
         try:
-            left = look_inside(self._definition, film, self._device) if film.target.source.remote else None
+            left = resolve(self._definition, film, probe_apart(film.source), self._device) if film.target.source.remote else None
         except VsrError as exc:
             self._told.append((worker, Failed(self._named(number, str(exc)), final=True)))
             return
