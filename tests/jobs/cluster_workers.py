@@ -16,7 +16,7 @@ from vsr.jobs.tasks import RenderTask
 
 
 def mortal(device: str, share: int) -> Doer:
-    """Dies, once, in the second part of a film."""
+    """Dies, once, in the second part of a film, and stands still, once, on the second node."""
     from vsr.jobs.worker import Worker
 
     class Mortal(Worker):
@@ -25,6 +25,10 @@ def mortal(device: str, share: int) -> Doer:
             if 3 in task.segments and not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            marker = marker.with_name("stopped")
+            if os.environ["NODE"] == "second" and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGSTOP)
             return super()._render(task, emit)
 
     return _signed(Mortal(device, share))

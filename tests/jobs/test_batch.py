@@ -21,16 +21,14 @@ from tests.films import Film, Sound, make
 from tests.test_resume import same
 from vsr.config import UpscaleConfig
 from vsr.errors import JobError
-from vsr.jobs import ledger
+from vsr.jobs import ledger, watch
 from vsr.jobs.batch import Film as BatchFilm
 from vsr.jobs.batch import look
 from vsr.jobs.definition import Definition, load_definition
-from vsr.jobs.driver import Driver, Progress
+from vsr.jobs.driver import Progress
 from vsr.jobs.local import STARTS, LocalPool, Slot, serve, slots_of
-from vsr.jobs.queue import Queue
 from vsr.jobs.run import run_films, upscale_on
 from vsr.jobs.tasks import RenderTask
-from vsr.jobs.watch import Watch
 from vsr.pipeline import upscale
 
 FRAMES = 50
@@ -202,12 +200,15 @@ def test_a_worker_that_dies_costs_only_what_it_was_doing(archive: Path, job: Def
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_ended_and_another_goes_on(archive: Path, job: Definition) -> None:
+def test_a_worker_that_hangs_is_ended_and_another_goes_on(
+    archive: Path, job: Definition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PATIENCE", 8)
+    monkeypatch.setattr(watch, "SLOWER", 1)
     films = look(job, "cpu")
-    driver = Driver(films, LocalPool(SLOTS[:1], _hangs_once), Queue(len(films), 1), watch=Watch(patience=8))
-    driver.run()
+    notes = run_films(films, LocalPool(SLOTS[:1], _hangs_once), 1)
     assert done(films) == {"long.mp4": "done", "short.mkv": "done"}
-    assert len(driver.notes) == 1 and "cpu worker 1: no frame came from it for" in driver.notes[0]
+    assert len(notes) == 1 and "cpu worker 1: no frame came from it for" in notes[0]
     (archive.parent / "out" / "asleep").unlink()
     undisturbed(archive)
     equal(archive)

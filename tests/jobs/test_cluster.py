@@ -16,7 +16,7 @@ from tests.films import make
 from tests.jobs import cluster_workers
 from tests.jobs.test_batch import LONG, SETTINGS, SHORT, command, done, equal, undisturbed
 from vsr.errors import ConfigError, UsageError
-from vsr.jobs import actor, cluster, ray_cluster
+from vsr.jobs import actor, cluster, ray_cluster, watch
 from vsr.jobs.batch import look
 from vsr.jobs.cluster import RayPool, cpus_each, device_for
 from vsr.jobs.definition import Definition, load_definition
@@ -106,6 +106,8 @@ def test_nodes_come_and_go_and_workers_die(
 ) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     monkeypatch.setattr(cluster, "LOOK", 0.5)
+    monkeypatch.setattr(watch, "PATIENCE", 6)
+    monkeypatch.setattr(watch, "SLOWER", 1)
     said: list[str] = []
     there: list[Any] = []
 
@@ -128,7 +130,9 @@ def test_nodes_come_and_go_and_workers_die(
     # whether a worker was on the node at that moment, depends: if so, it is told as what it was
     gone = ("its process is gone", "its node is gone", "cannot be reached")
     assert all(any(kind in note for kind in gone) for note in notes if "is gone" in note or "reached" in note)
-    (Path(job.output) / "killed").unlink()
+    assert any("no frame came from it for" in note for note in notes), notes
+    for marker in ("killed", "stopped"):
+        (Path(job.output) / marker).unlink()
     equal(archive, job.output)
 
 

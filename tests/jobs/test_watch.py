@@ -12,6 +12,7 @@ from vsr.jobs.watch import ASLEEP, FIRST, SLOWER, Watch
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(watch, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watch, "PATIENCE", 100)
     return now
 
 
@@ -26,7 +27,7 @@ def wait(clock: list[float], watched: Watch, seconds: float) -> dict[int, float]
 
 
 def test_one_that_gives_no_frame_any_more_hangs_once(clock: list[float]) -> None:
-    watched = Watch(100)
+    watched = Watch()
     for worker in (0, 1):
         watched.begins(worker, 7)
     for _ in range(200):
@@ -42,7 +43,7 @@ def test_one_that_gives_no_frame_any_more_hangs_once(clock: list[float]) -> None
 
 
 def test_a_film_with_slow_frames_is_given_time(clock: list[float]) -> None:
-    watched = Watch(100)
+    watched = Watch()
     watched.begins(0, 7)
     assert not wait(clock, watched, 50)
     watched.heard(0)
@@ -54,7 +55,7 @@ def test_a_film_with_slow_frames_is_given_time(clock: list[float]) -> None:
 
 
 def test_who_has_ended_does_not_hang(clock: list[float]) -> None:
-    watched = Watch(100)
+    watched = Watch()
     watched.begins(0, 7)
     watched.ends(0)
     watched.heard(0)
@@ -62,7 +63,7 @@ def test_who_has_ended_does_not_hang(clock: list[float]) -> None:
 
 
 def test_a_machine_that_slept_kills_nobody(clock: list[float]) -> None:
-    watched = Watch(100)
+    watched = Watch()
     watched.begins(0, 7)
     watched.heard(0)
     assert not wait(clock, watched, 90)

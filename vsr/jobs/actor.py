@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -120,6 +121,12 @@ def worker_on(device: str, share: int) -> Doer:
 
     resolve_device(device)
     return Worker(device, share)
+
+
+def end_process(pid: int) -> None:
+    """Ends a worker of this node, whatever it is doing."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def share_of(device: str, cpus: int) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import UsageError
-from vsr.jobs.actor import Actor, Make, Place, versions, worker_on
+from vsr.jobs.actor import Actor, Make, Place, end_process, versions, worker_on
 from vsr.jobs.local import STARTS
 from vsr.jobs.pool import JOINER, joiners_for
 from vsr.jobs.ray_cluster import NODE_GONE, connect, death_of
@@ -87,10 +87,8 @@ class RayPool:
     def _hire(self, number: int, starts: int = 0) -> None:
         needs: dict[str, Any] = {"num_cpus": self._cpus}
         if number <= JOINER:  # beside the driver: what ends this node ends the batch anyway
-            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
             here = self._ray.get_runtime_context().get_node_id()
-            needs = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True)}
+            needs = {"num_cpus": 0, "scheduling_strategy": self._at(here, soft=True)}
         elif self._kind == "cuda":
             needs = {"num_cpus": 1, "num_gpus": 1}
         device = "cuda:0" if self._kind == "cuda" else self._kind  # an actor sees no GPU but its own
@@ -187,10 +185,18 @@ class RayPool:
         self._grow()
 
     def kill(self, worker: int, reason: str) -> None:
+        """On its node: Ray only asks an actor to end, and one that stands still would keep its GPU."""
         hire = self._hires[worker]
+        assert hire.place is not None
         hire.killed_for = reason
-        with suppress(Exception):  # of one that is gone already
-            self._ray.kill(hire.actor)
+        strategy = self._at(hire.place.node, soft=False)
+        self._ray.remote(end_process).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy).remote(hire.place.pid)
+
+    def _at(self, node: str, *, soft: bool) -> Any:
+        """Ray's word for a node."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node, soft=soft)
 
     def close(self) -> None:
         """Ends all actors, and waits for that: until then they hold their GPUs, and may be writing."""

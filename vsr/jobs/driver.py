@@ -63,19 +63,18 @@ class Driver:
 
     A film's work folder is closed to every other process from its plan to its end; `shared`: to all but those that share it, too.
     `anew`: what another job has begun of a film goes. `book`: results are entered in the ledger, failures in logs beside it.
-    `watch` tells which workers hang.
     """
 
     def __init__(
         self, films: Sequence[Film], pool: Pool, queue: Queue, on_progress: OnProgress | None = None, *,
         shared: bool = False, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
-        watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self.films, self.pool, self.queue, self.on_progress = films, pool, queue, on_progress
         self.shared, self.anew, self.stop_on_failure = shared, anew, stop_on_failure
-        self.book, self.watch = book, watch or Watch()
+        self.book = book
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
+        self._watch = Watch()
         self._open: dict[int, ExitStack] = {}
         self._unbooked: set[int] = set()
         self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
@@ -93,7 +92,7 @@ class Driver:
                 if monotonic() - self._told >= TELL_EVERY:
                     self._tell()
                 self._look_around()
-                for worker, seconds in self.watch.hanging().items():
+                for worker, seconds in self._watch.hanging().items():
                     self.pool.kill(worker, f"no frame came from it for {seconds:.0f} s, so it was ended")
             self._tell()
         except KeyboardInterrupt as exc:
@@ -123,7 +122,7 @@ class Driver:
             if step is not None:
                 self._doing[worker] = step
                 if step.kind == "render":
-                    self.watch.begins(worker, step.film)
+                    self._watch.begins(worker, step.film)
                 self.pool.give(worker, self._task(step))
 
     def _task(self, step: Step) -> Task:
@@ -166,10 +165,10 @@ class Driver:
             self.pool.retire(worker)
         if isinstance(event, ENDS):
             self._ahead.pop(worker, None)
-            self.watch.ends(worker)
+            self._watch.ends(worker)
         if step is None:
             return
-        self.watch.heard(worker)
+        self._watch.heard(worker)
         if isinstance(event, Advanced):
             self._ahead[worker] = event.frames
         elif isinstance(event, Made):

@@ -13,8 +13,7 @@ FIRST = 12  # times PATIENCE for a film's first frame: nobody knows yet what one
 class Watch:
     """When each worker that renders was heard last, and how long a film's frames have taken so far."""
 
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self.patience = patience
+    def __init__(self) -> None:
         self._heard: dict[int, tuple[int, float]] = {}  # by worker: its film, and when
         self._slowest: dict[int, float] = {}  # by film: the longest time between two signs of one worker
         self._looked = monotonic()
@@ -46,4 +45,4 @@ class Watch:
 
     def _limit(self, film: int) -> float:
         slowest = self._slowest.get(film)
-        return self.patience * FIRST if slowest is None else max(self.patience, SLOWER * slowest)
+        return PATIENCE * FIRST if slowest is None else max(PATIENCE, SLOWER * slowest)
