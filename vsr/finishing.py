@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vsr.errors import BrokenPromise
+from vsr.errors import BrokenPromise, JobError
 from vsr.journal import Journal, SegmentRecord, fsync
 from vsr.media.join import SegmentFile, join
 from vsr.media.source import Pipe
@@ -17,13 +17,15 @@ from vsr.report import Report
 
 def finish(
     plan: Plan, source: str | Pipe, journal: Journal, records: Sequence[SegmentRecord], report: Report,
-    spool: Path | None = None, *, check: bool = True,
+    spool: Path | None = None, *, check: bool = True, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Joins, verifies, and only then gives the final name; what is found out goes into the report.
 
-    Raises BrokenPromise where the file is not what was promised; it is kept as `<stem>.unverified<ext>` then.
+    Raises BrokenPromise where the file is not what was promised; it is kept as `<stem>.unverified<ext>` then. JobError where the
+    source was changed meanwhile, or a file appeared under the final name and there is no leave to `overwrite` it.
     """
     output = Path(plan.output)
+    journal.require_same_source()
     segments = [SegmentFile(journal.folder / r.file, r.pts, r.last_duration, r.reorder_depth) for r in records if r.pts]
     part = part_of(output, Path(plan.work_dir))
     try:
@@ -32,6 +34,8 @@ def finish(
         report.checks = verify(plan, source, segments, part, spool) if check else ()
         broken = [c for c in report.checks if not c.ok]
         final = output.with_name(f"{output.stem}.unverified{output.suffix}") if broken else output
+        if output.exists() and not overwrite and not broken:
+            raise JobError(f"{output}: appeared while the film was worked on; move it away, or --overwrite replaces it")
         if not broken:
             journal.crown(part)
         part.replace(final)

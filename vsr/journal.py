@@ -19,15 +19,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-if os.name == "posix":
-    import fcntl
-
 from vsr.errors import EncodeError, JobError
 from vsr.plain import from_plain, to_plain
 from vsr.plan import Plan, Segment
 
 FORMAT = 2  # of the files below; another number is another journal
 PLAN, FINAL, LOCK = "plan.json", "final.json", "lock"
+SOURCE = frozenset({"source size", "source time"})  # of a fingerprint: in these a film that was changed differs
+UNREADABLE = "its plan, which cannot be read"
 
 Fingerprint = Mapping[str, Any]
 
@@ -106,8 +105,24 @@ class Journal:
         """In what the job that was begun here differs from this one; empty where none was."""
         try:
             return set(_differing(json.loads((self.folder / PLAN).read_text(encoding="utf-8")), fingerprint)[1])
-        except (OSError, ValueError, AttributeError):
+        except FileNotFoundError:
             return set()
+        except (OSError, ValueError, AttributeError):
+            return {UNREADABLE}
+
+    def require_same_source(self) -> None:
+        """Raises JobError where the film is not the one any more that was planned for: its segments may be of either."""
+        try:
+            began = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))["fingerprint"]
+            stat = Path(began["source"]).stat()
+            same = [began["source size"], began["source time"]] == [stat.st_size, stat.st_mtime_ns]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # nothing was begun here that goes on later, or the join will tell
+        if not same:
+            raise JobError(
+                f"{began['source']}: was changed while it was worked on, so nothing of the result can be trusted; "
+                "run it again, and it is made anew (vsr upscale wants --no-resume)"
+            )
 
     def record(self, segment: Segment) -> SegmentRecord | None:
         """As `finished`, without reading the film: for what this job has made itself."""
@@ -142,7 +157,7 @@ class Journal:
         """Throws away what is here of another job, but for the lock."""
         for path in self.folder.iterdir():
             if path.name != LOCK:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Cleans up after the job, its marks last: a kill in between must not look like work that is yet to do.
@@ -157,7 +172,7 @@ class Journal:
     def drop_parts(self) -> None:
         """Removes what was being written."""
         for path in self.folder.glob("*.part"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def counts(self) -> tuple[int, int]:
         """Segments that are written down as done, and segments planned."""
@@ -184,15 +199,13 @@ class Journal:
             self.folder.rmdir()
 
     @contextmanager
-    def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Keeps every other process out; `shared`: but those that share it, too. Raises JobError when one is at work here."""
-        lock: FileLock | _SharedLock = _SharedLock(self.folder / LOCK) if shared else FileLock(self.folder / LOCK)
+    def locked(self) -> Iterator[None]:
+        """Keeps every other process out. Raises JobError when one is at work here."""
+        lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout as exc:
-            raise JobError(
-                f"{self.folder}: another vsr is at work on this output; wait for it, or choose another name with -o"
-            ) from exc
+            raise taken(self.folder) from exc
         except OSError as exc:
             raise JobError(f"{self.folder}: cannot be locked: {exc.strerror}") from exc
         try:
@@ -201,26 +214,9 @@ class Journal:
             lock.release()
 
 
-class _SharedLock:
-    """As FileLock, for several at once; where the system has no such thing, it keeps nobody out."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._handle = path, -1
-
-    def acquire(self, timeout: float) -> None:
-        if os.name != "posix":
-            return
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            self.release()
-            raise Timeout(str(self._path)) from exc
-
-    def release(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+def taken(folder: Path) -> JobError:
+    """What is said where another process is at work."""
+    return JobError(f"{folder}: another vsr is at work on this output; wait for it, or choose another name with -o")
 
 
 def _differing(content: Mapping[str, Any], fingerprint: Fingerprint) -> tuple[Fingerprint, list[str]]:

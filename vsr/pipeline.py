@@ -65,7 +65,7 @@ def upscale(config: UpscaleConfig, on_progress: OnProgress | None = None) -> Rep
         elif journal.crowned(Path(draft.output)):
             run.recall()
         else:
-            run.finish(run.render(), check=config.verify)
+            run.finish(run.render(), check=config.verify, overwrite=config.overwrite)
     return run.report
 
 
@@ -232,10 +232,12 @@ class Run:
         """Where a pipe's other streams wait for the film."""
         return Path(self.plan.work_dir) / "streams" if isinstance(self.job.source, Pipe) else None
 
-    def finish(self, records: Sequence[SegmentRecord], *, check: bool = True) -> None:
+    def finish(self, records: Sequence[SegmentRecord], *, check: bool = True, overwrite: bool = False) -> None:
         """Joins, verifies, and only then gives the final name."""
         self._tell("finish", self.report.frames_out)
-        finish(self.plan, self.job.source, self.journal, records, self.report, self._spool(), check=check)
+        finish(
+            self.plan, self.job.source, self.journal, records, self.report, self._spool(), check=check, overwrite=overwrite
+        )  # fmt: skip
 
     def recall(self) -> None:
         """The job was killed after its result had got the final name: there is nothing left to do."""

@@ -5,5 +5,6 @@
 #SBATCH --mem=32G
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@120
+mkdir -p /archive/uhd
 exec vsr batch hd_to_uhd /archive/hd -o /archive/uhd \
     --part "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" --json "/archive/uhd/part-$SLURM_ARRAY_TASK_ID.json"

@@ -25,8 +25,8 @@ from vsr.jobs import ledger, watch
 from vsr.jobs.batch import Film as BatchFilm
 from vsr.jobs.batch import look
 from vsr.jobs.definition import Definition, load_definition
-from vsr.jobs.driver import Progress
 from vsr.jobs.local import STARTS, LocalPool, Slot, serve, slots_of
+from vsr.jobs.progress import Progress
 from vsr.jobs.run import run_films, upscale_on
 from vsr.jobs.tasks import RenderTask
 from vsr.pipeline import upscale
@@ -205,6 +205,7 @@ def test_a_worker_that_hangs_is_ended_and_another_goes_on(
 ) -> None:
     monkeypatch.setattr(watch, "PATIENCE", 8)
     monkeypatch.setattr(watch, "SLOWER", 1)
+    monkeypatch.setattr(watch, "FIRST", 1)
     films = look(job, "cpu")
     notes = run_films(films, LocalPool(SLOTS[:1], _hangs_once), 1)
     assert done(films) == {"long.mp4": "done", "short.mkv": "done"}

@@ -20,8 +20,8 @@ from vsr.jobs import actor, cluster, ray_cluster, watch
 from vsr.jobs.batch import look
 from vsr.jobs.cluster import RayPool, cpus_each, device_for
 from vsr.jobs.definition import Definition, load_definition
-from vsr.jobs.driver import Progress
 from vsr.jobs.local import STARTS
+from vsr.jobs.progress import Progress
 from vsr.jobs.run import run_films
 from vsr.jobs.tasks import PlanTask, RenderTask
 
@@ -108,6 +108,7 @@ def test_nodes_come_and_go_and_workers_die(
     monkeypatch.setattr(cluster, "LOOK", 0.5)
     monkeypatch.setattr(watch, "PATIENCE", 6)
     monkeypatch.setattr(watch, "SLOWER", 1)
+    monkeypatch.setattr(watch, "FIRST", 2)
     said: list[str] = []
     there: list[Any] = []
 

@@ -19,8 +19,8 @@ from vsr.names import STDIO
 if TYPE_CHECKING:
     from vsr.jobs.batch import Film
     from vsr.jobs.definition import Definition
-    from vsr.jobs.driver import Progress as BatchProgress
     from vsr.jobs.pool import Pool
+    from vsr.jobs.progress import Progress as BatchProgress
 
     Hire = Callable[[Callable[[str], None]], Pool]
 

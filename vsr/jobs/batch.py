@@ -46,6 +46,7 @@ class Film:
     seconds: float = 0.0
     report: Report | None = None
     log: Path | None = None
+    replaces: bool = False  # it may take the place of the file that has its name
     broken: bool = False  # it failed because the result is not what was promised; that is kept as <stem>.unverified<ext>
 
     @property
@@ -126,6 +127,7 @@ def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwr
     except VsrError as exc:
         _settle(film, "failed", str(exc))
         return None
+    film.replaces = shelf is not None or (standing.state == "todo" and film.output.exists())
     if standing.state == "done" and standing.entry is not None:
         film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
         _settle(film, "kept")
@@ -152,7 +154,7 @@ def _judge(definition: Definition, film: Film, seen: Seen | None, device: str, s
 def resolve(definition: Definition, film: Film, info: VideoInfo, device: str) -> Left | None:
     """What is asked for a film that was looked at, or why it is left out. Raises the VsrError that names its fault."""
     film.info = info
-    config = config_of(definition, film.target, info, device)
+    config = config_of(definition, film.target, info, device, overwrite=film.replaces)
     if isinstance(config, Left):
         return config
     film.config, film.frames = config, frames_of(config, info)

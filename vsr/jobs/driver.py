@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from time import monotonic
-
-from filelock import FileLock, Timeout
+from collections.abc import Sequence
+from contextlib import suppress
 
 from vsr.errors import ConfigError, Interrupted, JobError, VsrError
 from vsr.jobs import ledger
 from vsr.jobs.batch import Film
+from vsr.jobs.holds import Alone, Hold, Shared
 from vsr.jobs.outcome import count, film_report, tidy
 from vsr.jobs.pool import JOINER, Pool
+from vsr.jobs.progress import OnProgress, Tally
 from vsr.jobs.queue import Queue, Step
 from vsr.jobs.tasks import (
     ENDS,
@@ -38,24 +36,6 @@ from vsr.journal import Journal
 from vsr.outputs import part_of
 
 WAIT = 0.5  # seconds between two looks at everything
-TELL_EVERY = 0.2  # seconds
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a batch stands: frames made now and by earlier runs, all that there will be (as far as is known), and the films that
-    are done, of how many; `film` is one that has just been settled."""
-
-    frames: int
-    kept: int
-    total: int
-    done: int
-    films: int
-    seconds: float
-    film: Film | None = None
-
-
-OnProgress = Callable[[Progress], None]
 
 
 class Driver:
@@ -69,38 +49,37 @@ class Driver:
         self, films: Sequence[Film], pool: Pool, queue: Queue, on_progress: OnProgress | None = None, *,
         shared: bool = False, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
     ) -> None:  # fmt: skip
-        self.films, self.pool, self.queue, self.on_progress = films, pool, queue, on_progress
+        self.films, self.pool, self.queue = films, pool, queue
         self.shared, self.anew, self.stop_on_failure = shared, anew, stop_on_failure
         self.book = book
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
         self._watch = Watch()
-        self._open: dict[int, ExitStack] = {}
+        self._holds: dict[int, Hold] = {}  # of films in work
+        self._later: list[int] = []  # films that another plans or joins right now
+        self._contested: set[int] = set()  # films of which we could not see whether they are for us to join
         self._unbooked: set[int] = set()
-        self._ahead: dict[int, int] = {}  # frames of the segments that a worker has not finished
-        self._kept = self._made = 0
-        self._began = self._told = monotonic()
+        self._tally = Tally(films, on_progress)
 
     def run(self) -> None:
         """Until nothing is left to do. Raises JobError when no worker is left, Interrupted on Ctrl-C; what is finished stays."""
         try:
-            while not self.queue.over:
+            while not self.queue.over or self._contested:
                 self.queue.workers = max(1, self.pool.alive())  # nodes come and go
                 self._give()
                 for worker, event in self.pool.events(WAIT):
                     self._hear(worker, event)
-                if monotonic() - self._told >= TELL_EVERY:
-                    self._tell()
+                self._tally.tell(now=False)
                 self._look_around()
                 for worker, seconds in self._watch.hanging().items():
                     self.pool.kill(worker, f"no frame came from it for {seconds:.0f} s, so it was ended")
-            self._tell()
+            self._tally.tell()
         except KeyboardInterrupt as exc:
             self.pool.close()
             raise Interrupted(self._left_behind()) from exc
         finally:
             self.pool.close()
-            for number in list(self._open):
+            for number in list(self._holds):
                 self._close(number)
             for film in self.films:
                 if film.status == "todo":
@@ -109,9 +88,9 @@ class Driver:
     def _look_around(self) -> None:
         """Is there still somebody to work? And have others made what was theirs, when nothing of ours is left?"""
         if self.queue.over:
-            for number in list(self._open):
+            for number in list(self._holds):
                 self._join_for_others(number)
-        elif not self.pool.alive():
+        elif not self.pool.alive() and not any(step.kind == "finish" for step in self._doing.values()):
             raise JobError(f"no worker is left: {self.notes[-1] if self.notes else 'none could begin'}")
 
     def _give(self) -> None:
@@ -124,34 +103,49 @@ class Driver:
                 if step.kind == "render":
                     self._watch.begins(worker, step.film)
                 self.pool.give(worker, self._task(step))
+        for number in self._later:
+            self.queue.postponed(number)
+        self._later.clear()
 
     def _task(self, step: Step) -> Task:
         config = self.films[step.film].config
         assert config is not None
         if step.kind == "plan":
-            return PlanTask(step.film, config, self.films[step.film].identity if self.shared else None, self.anew)
+            return PlanTask(step.film, config, self._holds[step.film].alone, self.anew)
         if step.kind == "render":
             return RenderTask(step.film, config, step.segments)
         return FinishTask(step.film, config, self.shared)
 
     def _opened(self, step: Step) -> bool:
-        """Makes a film's folders and closes them to others; where that fails, the film has."""
-        film = self.films[step.film]
-        if step.film in self._open:
+        """Makes a film's folders and closes them to others; false where the film is not to be planned, or not now."""
+        number, film = step.film, self.films[step.film]
+        if number in self._holds:
             return True
-        self._open[step.film] = stack = ExitStack()
+        hold = (Shared if self.shared else Alone)(film.output, Journal(film.work_dir))
         try:
             if self.book:
                 ledger.make_folder(film.output)
-            if not self.shared:  # else it is the worker that does, while others are kept from ending the film
-                film.work_dir.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(Journal(film.work_dir).locked())
+            if not hold.open():
+                self._later.append(number)
+                return False
         except (VsrError, OSError) as exc:
+            hold.release()
             error = exc if isinstance(exc, VsrError) else ConfigError(f"{film.work_dir}: cannot be created: {exc.strerror}")
-            self._open.pop(step.film)
             self.queue.failed(step, final=True)
-            self._settle(step.film, "failed", str(error))
+            self._settle(number, "failed", str(error))
             return False
+        self._holds[number] = hold
+        if self._joined_by_another(number):
+            self.queue.failed(step, final=True)
+            return False
+        return True
+
+    def _joined_by_another(self, number: int) -> bool:
+        """Has another part finished a film meanwhile? Then it is settled."""
+        film = self.films[number]
+        if not self.shared or ledger.standing(film.output, film.identity).state != "done":
+            return False
+        self._settle(number, "kept", "another part has joined it")
         return True
 
     def _hear(self, worker: int, event: Event) -> None:
@@ -164,16 +158,15 @@ class Driver:
             self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
             self.pool.retire(worker)
         if isinstance(event, ENDS):
-            self._ahead.pop(worker, None)
+            self._tally.ended(worker)
             self._watch.ends(worker)
         if step is None:
             return
         self._watch.heard(worker)
         if isinstance(event, Advanced):
-            self._ahead[worker] = event.frames
+            self._tally.advanced(worker, event.frames)
         elif isinstance(event, Made):
-            self._made += event.frames
-            self._ahead[worker] = self._ahead.get(worker, 0) - event.frames
+            self._tally.made(worker, event.frames)
             self.queue.made(step.film, event.segment)
             self._join_for_others(step.film)
         elif isinstance(event, Planned):
@@ -201,36 +194,29 @@ class Driver:
             self._settle(number, "done")
             return
         film.frames = sum(plan.frames)
-        self._kept += sum(plan.frames[s] for s in plan.kept)
+        self._tally.kept += sum(plan.frames[s] for s in plan.kept)
+        self._holds[number].planned()
         self.queue.planned(number, range(len(plan.frames)), plan.kept)
-        if self.shared:
-            self._share(number)
-            self._join_for_others(number)
-
-    def _share(self, number: int) -> None:
-        """Says that somebody is at work on a film that others work on, too."""
-        try:
-            self._open[number].enter_context(Journal(self.films[number].work_dir).locked(shared=True))
-        except JobError as exc:
-            self.queue.fail(number)
-            self._settle(number, "failed", str(exc))
+        self._join_for_others(number)
 
     def _join_for_others(self, number: int) -> None:
-        """All that is ours of a film is made. Whoever sees that the rest is, too, joins it, unless another has begun to."""
-        film = self.films[number]
-        if self.queue.state(number) != "elsewhere" or film.status not in ("todo", "elsewhere"):
+        """All that is ours of a film is made. Whoever sees that the rest is, too, joins it, unless another has."""
+        film, hold = self.films[number], self._holds.get(number)
+        if hold is None or self.queue.state(number) != "elsewhere":
             return
         film.status = "elsewhere"
+        if not hold.claim():  # another joins, or plans and will look; whichever it is, it may be killed
+            self._contested.add(number)
+            return
+        self._contested.discard(number)
+        if self._joined_by_another(number):
+            return
         done, planned = Journal(film.work_dir).counts()
-        lock = FileLock(ledger.path_of(film.output, ".lock"))
-        with suppress(Timeout), lock.acquire(timeout=0):
-            if ledger.standing(film.output, film.identity).state == "done":
-                film.status, film.why = "kept", "another part has joined it"
-            elif done == planned > 0:
-                lock.acquire()  # once more, until the film is closed
-                self._open[number].callback(lock.release)
-                film.status = "todo"
-                self.queue.join_after_all(number)
+        if done == planned > 0:
+            film.status = "todo"
+            self.queue.join_after_all(number)
+        else:
+            hold.unclaim()
 
     def _finished(self, number: int, event: Finished) -> None:
         film = self.films[number]
@@ -241,8 +227,8 @@ class Driver:
 
     def _failed(self, step: Step, reason: str, trace: str, *, final: bool, broken: bool = False) -> None:
         film = self.films[step.film]
-        if film.status != "todo":
-            self.queue.failed(step, final=final)
+        if film.status != "todo" or self._joined_by_another(step.film):
+            self.queue.failed(step, final=True)
             return
         if self.book:
             film.log = ledger.path_of(film.output, ".log")
@@ -267,32 +253,23 @@ class Driver:
         elif status == "failed" and self.stop_on_failure:
             self.queue.stopped = True
         self._close(number)
-        self._tell(film)
+        self._tally.tell(film)
 
     def _close(self, number: int) -> None:
         """Cleans up what nobody needs any more, and lets others at the film. Finished segments stay until it is done."""
-        film, stack = self.films[number], self._open.pop(number, None)
-        if stack is None:
+        film, hold = self.films[number], self._holds.pop(number, None)
+        self._contested.discard(number)
+        if hold is None:
             return
         journal = Journal(film.work_dir)
         with suppress(OSError):
             if (film.status == "done" and number not in self._unbooked) or film.broken:
                 journal.remove()
-            elif not self.shared:
+            elif hold.alone or self.queue.state(number) == "joining":
                 part_of(film.output, film.work_dir).unlink(missing_ok=True)  # of a join that was stopped
+            if hold.alone and journal.folder.exists():
                 tidy(journal)
-        stack.close()
-
-    def _tell(self, film: Film | None = None) -> None:
-        if self.on_progress is None:
-            return
-        todo = [each for each in self.films if each.config is not None and each.status in ("todo", "done", "unfinished")]
-        done = sum(each.status != "todo" for each in self.films)
-        made = self._made + sum(self._ahead.values())
-        total = sum(each.frames for each in todo)
-        self._told = monotonic()
-        seconds = self._told - self._began
-        self.on_progress(Progress(made, self._kept, total, done, len(self.films), seconds, film))
+        hold.release()
 
     def _left_behind(self) -> str:
         done = sum(film.status in ("done", "kept") for film in self.films)

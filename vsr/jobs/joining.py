@@ -50,6 +50,6 @@ def join_film(task: FinishTask) -> Finished:
         there.append(record)
     report = Report(str(output), plan, warnings=list(plan.warnings))
     tell_of(there, plan, report)
-    finish(plan, task.config.source, journal, there, report, check=task.config.verify)
+    finish(plan, task.config.source, journal, there, report, check=task.config.verify, overwrite=task.config.overwrite)
     report.frames_out = sum(len(record.pts) for record in there)
     return Finished(report)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import ConfigError
-from vsr.journal import write_whole
+from vsr.journal import Journal, write_whole
 
 FOLDER = ".vsr-batch"
 FORMAT = 1
@@ -66,11 +66,15 @@ def read(output: Path) -> Entry | None:
 
 
 def results_in(folder: Path) -> Iterator[Path]:
-    """Every result of a folder that is written down."""
+    """Every result of a folder that is written down, or that was finished by a run that was killed before it could do so."""
     for path in (folder / FOLDER).glob("*.json"):
         entry = _entry(path)
         if entry is not None:
             yield folder / entry.output
+    for work in folder.glob(".*.vsr"):
+        output = folder / work.name.removeprefix(".").removesuffix(".vsr")
+        if Journal(work).crowned(output):
+            yield output
 
 
 def _entry(path: Path) -> Entry | None:

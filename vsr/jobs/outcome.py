@@ -24,14 +24,12 @@ def count(film: Film, rendered: Rendered) -> None:
 
 def film_report(film: Film, event: Finished) -> Report:
     """The report of the join with what the workers counted."""
-    report = event.report
-    if film.report is not None:
-        counted = film.report
-        report.read, report.frames_in = counted.read, counted.read.frames
-        report.frames_reused, report.seconds_for_encoder = counted.frames_reused, counted.seconds_for_encoder
-        report.frames_kept = report.frames_out - counted.frames_out
-        report.frames_out = counted.frames_out
-        report.warnings += counted.read.notes()
+    report, counted = event.report, film.report or Report()
+    report.read, report.frames_in = counted.read, counted.read.frames
+    report.frames_reused, report.seconds_for_encoder = counted.frames_reused, counted.seconds_for_encoder
+    report.frames_kept = report.frames_out - counted.frames_out
+    report.frames_out = counted.frames_out
+    report.warnings += counted.read.notes()
     return report
 
 

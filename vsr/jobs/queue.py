@@ -35,7 +35,6 @@ class _Film:
     alone: set[int] = field(default_factory=set)  # were in a task that failed: whichever it was, it must not take others along
     attempts: Counter[int] = field(default_factory=Counter)
     plans: int = 0  # attempts
-    others: int = 0  # segments that are not ours
 
 
 class Queue:
@@ -98,7 +97,6 @@ class Queue:
         film, done = self._films[number], set(kept)
         self._planning -= 1
         ours = [s for s in segments if s not in done and (self.mine is None or self.mine(number, s))]
-        film.others = sum(1 for s in segments if s not in done) - len(ours)
         film.state = "rendering"
         film.todo.extend(ours)
         self._todo += len(ours)
@@ -106,6 +104,13 @@ class Queue:
             self._active.append(number)
         else:
             self._complete(number)
+
+    def postponed(self, number: int) -> None:
+        """A film is not to be planned now: after the others, then."""
+        self._planning -= 1
+        self._films[number].plans -= 1
+        self._films[number].state = "waiting"
+        self._waiting.append(number)
 
     def made(self, number: int, segment: int) -> None:
         """A segment is finished."""
@@ -118,7 +123,7 @@ class Queue:
 
     def _complete(self, number: int) -> None:
         film = self._films[number]
-        if film.others:
+        if self.mine is not None:  # whoever finds that the others are done, too, joins it
             film.state = "elsewhere"
             self._left -= 1
         else:
@@ -127,7 +132,7 @@ class Queue:
 
     def join_after_all(self, number: int) -> None:
         """The others have made their segments, too: this film is ours to join."""
-        self._films[number].state, self._films[number].others = "joining", 0
+        self._films[number].state = "joining"
         self._left += 1
         self._joining.append(number)
 
@@ -208,5 +213,6 @@ class Queue:
         self._todo -= len(film.todo)
         film.todo.clear()
         film.busy.clear()
+        if film.state != "elsewhere":
+            self._left -= 1
         film.state = state
-        self._left -= 1

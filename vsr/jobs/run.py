@@ -13,10 +13,11 @@ from vsr.engine.precision import present_devices, resolve_device
 from vsr.errors import BrokenPromise, DeviceError, JobError, UsageError
 from vsr.jobs.batch import Film
 from vsr.jobs.definition import Definition
-from vsr.jobs.driver import Driver, OnProgress
-from vsr.jobs.driver import Progress as BatchProgress
+from vsr.jobs.driver import Driver
 from vsr.jobs.local import LocalPool, Slot
 from vsr.jobs.pool import Pool
+from vsr.jobs.progress import OnProgress
+from vsr.jobs.progress import Progress as BatchProgress
 from vsr.jobs.queue import Queue
 from vsr.jobs.sources import Source
 from vsr.jobs.staging import StagedPool

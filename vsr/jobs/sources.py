@@ -14,6 +14,7 @@ from vsr.errors import ConfigError
 from vsr.jobs.remote import MISSING, Absent, Object, Store, is_remote, name_of, under
 from vsr.names import FILM_SUFFIXES
 
+UNVERIFIED = ".unverified"  # ends the stem of a result that is not what was promised
 LIST = "@"  # begins the name of a file that lists sources, one a line
 
 
@@ -154,7 +155,8 @@ def _beside(path: Path, entry: str) -> str:
 
 
 def _is_film(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in FILM_SUFFIXES
+    path = Path(name)
+    return not name.startswith(".") and path.suffix.lower() in FILM_SUFFIXES and not path.stem.endswith(UNVERIFIED)
 
 
 def _matches(source: Source, pattern: str) -> bool:

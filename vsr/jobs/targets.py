@@ -135,8 +135,10 @@ class Left:
     why: str
 
 
-def config_of(definition: Definition, target: Target, info: VideoInfo, device: str) -> UpscaleConfig | Left:
-    """What is asked for one film, or why it is left out."""
+def config_of(
+    definition: Definition, target: Target, info: VideoInfo, device: str, *, overwrite: bool = False
+) -> UpscaleConfig | Left:
+    """What is asked for one film, or why it is left out. `overwrite`: a file of the result's name may be replaced."""
     size = target_size(definition, info)
     if isinstance(size, Left):
         return size
@@ -163,7 +165,7 @@ def config_of(definition: Definition, target: Target, info: VideoInfo, device: s
         reuse=definition.reuse,
         faithful=definition.faithful,
         segment=None if definition.segment == "auto" else definition.segment,
-        overwrite=True,  # whether a result may be replaced was decided before
+        overwrite=overwrite,
     )
 
 

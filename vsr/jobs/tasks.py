@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from vsr.config import UpscaleConfig
 from vsr.report import Report
@@ -11,12 +10,12 @@ from vsr.report import Report
 
 @dataclass(frozen=True)
 class PlanTask:
-    """Resolve a film's plan, or take up the one that was begun. `anew`: what was begun by another job goes. `identity`, of the
-    result in the ledger: others may be at work on the same film, and may have finished it."""
+    """Resolve a film's plan, or take up the one that was begun. `anew`: what was begun by another job goes, where nobody else is
+    at work on the film (`alone`)."""
 
     film: int
     config: UpscaleConfig
-    identity: dict[str, Any] | None = None
+    alone: bool = True
     anew: bool = False
 
 

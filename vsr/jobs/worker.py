@@ -6,24 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from filelock import FileLock
-
 from vsr.config import UpscaleConfig
 from vsr.engine.crew import Crew
 from vsr.errors import JobError
-from vsr.jobs import ledger
 from vsr.jobs.joining import Emit, OtherMaker, told
 from vsr.jobs.tasks import Advanced, Event, Made, Planned, PlanTask, Rendered, RenderTask, Task
-from vsr.journal import Journal
+from vsr.journal import SOURCE, UNREADABLE, Journal
 from vsr.models.spec import Generator
 from vsr.models.weights import load
-from vsr.outputs import work_dir
 from vsr.pipeline import Run, begin, crew_for
 from vsr.planning import Draft, Job, draft_job, fingerprint
 from vsr.report import Progress
 
 TELL_EVERY = 0.5  # seconds
-_SOURCE = frozenset({"source size", "source time"})  # in which a film that was changed differs
 
 
 @dataclass
@@ -55,16 +50,6 @@ class Worker:
         return self._render(task, emit)
 
     def _plan(self, task: PlanTask) -> Planned:
-        if task.identity is None:
-            return self._begin(task)
-        output = Path(task.config.output or "")
-        with FileLock(ledger.path_of(output, ".lock")):  # nobody else plans, or joins, this film
-            if ledger.standing(output, task.identity).state == "done":
-                return Planned((), finished=True)
-            Journal(work_dir(task.config, str(output))).folder.mkdir(parents=True, exist_ok=True)
-            return self._begin(task)
-
-    def _begin(self, task: PlanTask) -> Planned:
         draft = self._draft(task.config)
         if not draft.segmented:
             raise JobError(f"{draft.info.source}: cannot be cut into segments; vsr upscale takes it")
@@ -72,14 +57,13 @@ class Worker:
         if journal.crowned(Path(draft.output)):
             return Planned((), finished=True)
         began_by = journal.differences(fingerprint(draft))
-        if began_by and (task.anew or began_by <= _SOURCE):
+        if began_by and task.alone and (task.anew or began_by <= SOURCE):
             journal.clear()
         elif began_by:
-            raise JobError(
-                f"{journal.folder}: holds unfinished work of another job ({', '.join(sorted(began_by)[:3])}: not the same); "
-                "--overwrite throws it away and begins again (--no-resume of vsr upscale)"
-            )
-        plan = begin(draft, journal, shared=task.identity is not None)
+            what = f"{journal.folder}: holds unfinished work of another job ({', '.join(sorted(began_by)[:3])}: not the same)"
+            hint = "--overwrite throws it away and begins again (--no-resume of vsr upscale)"
+            raise JobError(f"{what}; {hint if task.alone else 'others are at work on it: wait for them, or stop them'}")
+        plan = begin(draft, journal, shared=not task.alone)
         self._film = _Film(task.config, Job(plan, draft.source, draft.generator), journal)
         kept = [s.number for s in plan.segments if journal.finished(s) is not None]
         return Planned(tuple(s.frames for s in plan.segments), tuple(kept))
@@ -106,9 +90,14 @@ class Worker:
         if self._film is None or self._film.config != config:
             draft = self._draft(config)
             journal = Journal(draft.work_dir)
+            differing = journal.differences(fingerprint(draft))
             try:
                 plan = journal.resume(fingerprint(draft))
             except JobError as exc:
+                if differing <= SOURCE:
+                    raise JobError(f"{draft.info.source}: was changed after its plan was made; run the batch again") from exc
+                if UNREADABLE in differing:
+                    raise
                 raise OtherMaker(str(exc)) from exc
             if plan is None:
                 raise JobError(f"{journal.folder}: the plan is gone; run the batch again")
