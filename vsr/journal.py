@@ -129,7 +129,7 @@ class Journal:
         try:
             content = json.loads(self._record(segment.number).read_text(encoding="utf-8"))
             record: SegmentRecord = from_plain(SegmentRecord, content)
-            whole = (self.folder / record.file).stat().st_size == record.size
+            whole = (self.folder / record.file).stat().st_size == record.size and all(type(pts) is int for pts in record.pts)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if whole else None
@@ -180,7 +180,7 @@ class Journal:
         try:
             content = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
             return done, len(content["plan"]["segments"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return 0, 0
 
     def path_of(self, segment: Segment) -> Path:

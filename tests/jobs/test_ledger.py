@@ -25,7 +25,7 @@ def test_what_is_finished_stays_so(made: Path) -> None:
     assert found.state == "done" and found.entry is not None and (found.entry.frames, found.entry.seconds) == (100, 2.5)
     assert ledger.standing(made, IDENTITY, overwrite=True).state == "done"
     assert ledger.standing(made, {**IDENTITY, "source": "/mnt/a.mkv"}).state == "done", "a film that lies elsewhere is the same"
-    assert list(ledger.results_in(made.parent)) == [made]
+    assert list(ledger.results_in(made.parent)) == [(made, "/in/a.mkv")]
 
 
 def test_a_source_that_changed_is_done_again(made: Path) -> None:

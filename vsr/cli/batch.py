@@ -91,15 +91,16 @@ def batch(**options: Any) -> None:
         run_batch(options)
     except Unwritten as exc:
         raise exc.error from None
-    except VsrError as exc:
-        write_json(options["json_file"], "batch", "error", [], error=str(exc), files=[])
+    except (VsrError, KeyboardInterrupt) as exc:
+        status = "interrupted" if isinstance(exc, KeyboardInterrupt) else "error"
+        write_json(options["json_file"], "batch", status, [], error=str(exc), files=[])
         raise
 
 
 class Unwritten(Exception):
     """An error that stands in the report already."""
 
-    def __init__(self, error: VsrError) -> None:
+    def __init__(self, error: VsrError | Interrupted) -> None:
         self.error = error
 
 
@@ -134,7 +135,7 @@ def run_batch(options: dict[str, Any]) -> None:
         dry_run(console, definition, films, wanted, target)
         return
     notes: list[str] = []
-    error: VsrError | None = None
+    error: VsrError | Interrupted | None = None
     if any(film.status == "todo" for film in films):
         from vsr.jobs.run import require_model
         from vsr.jobs.staging import require_writable as require_outputs
@@ -143,11 +144,9 @@ def run_batch(options: dict[str, Any]) -> None:
         require_outputs(films, definition)
         hire = hiring(options["engine"], wanted, definition.workers)
         try:
-            notes = convert(console, definition, films, hire, options)
-        except VsrError as exc:
+            convert(console, definition, films, hire, options, notes)
+        except (VsrError, Interrupted) as exc:
             error = exc
-    for text in notes:
-        console.warn(text)
     failed = [film for film in films if film.status == "failed"]
     show_summary(console, films)
     status = "interrupted" if isinstance(error, Interrupted) else "error" if error else "failed" if failed else "ok"
@@ -159,8 +158,10 @@ def run_batch(options: dict[str, Any]) -> None:
         raise Unwritten(VsrError(f"{len(failed)} of {len(films)} films failed; the same command tries them again"))
 
 
-def convert(console: Console, definition: Definition, films: Sequence[Film], hire: Hire, options: dict[str, Any]) -> list[str]:
-    """Does what is to be done, and says so film by film."""
+def convert(
+    console: Console, definition: Definition, films: Sequence[Film], hire: Hire, options: dict[str, Any], notes: list[str]
+) -> None:
+    """Does what is to be done, and says so film by film; what befalls workers goes into `notes`, too."""
     from vsr.jobs.run import run_films
     from vsr.report import Progress
 
@@ -172,6 +173,8 @@ def convert(console: Console, definition: Definition, films: Sequence[Film], hir
             if progress.film is not None:
                 with aside(draw is not None):
                     console.say(line_of(progress.film))
+                    for text in progress.film.report.warnings if progress.film.report else ():
+                        console.warn(f"{progress.film.target.source.name}: {text}")
             if draw is not None:
                 stage = f"{progress.done}/{progress.films} films"
                 draw(Progress(stage, progress.frames, progress.total - progress.kept, progress.seconds))
@@ -180,11 +183,15 @@ def convert(console: Console, definition: Definition, films: Sequence[Film], hir
             with aside(draw is not None):
                 console.warn(text)
 
+        def note(text: str) -> None:
+            notes.append(text)
+            warn(text)
+
         pool = hire(warn)
-        return run_films(
+        run_films(
             films, pool, pool.alive(), tell,
             part=options["part"], anew=options["overwrite"], stop_on_failure=definition.on_failure == "stop",
-            definition=definition,
+            definition=definition, on_note=note,
         )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr.cli.console import Console, write_json
@@ -78,7 +80,7 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     unseen = sum(film.info is None for film in todo)
     if unseen:
         console.say(f"without {unseen} that lie in remote storage: what they take is known when they are here")
-    warnings = []
+    warnings = [f"{folder}: cannot be written; every film would fail" for folder in unwritable(todo)]
     if todo:
         free = free_bytes(todo[0].output.parent)
         console.say(f"about {gigabytes(size)}, and as much again for the film in work; {gigabytes(free)} are free")
@@ -91,6 +93,17 @@ def dry_run(console: Console, definition: Definition, films: Sequence[Film], wan
     write_json(target, "batch", "planned", warnings, job=definition.job, devices=devices, workers=workers, plan=plan, files=files)
     if any(film.status == "failed" for film in films):
         console.warn("the films that failed would fail")
+
+
+def unwritable(films: Sequence[Film]) -> list[Path]:
+    """Folders of results that cannot be made, or written."""
+    folders = dict.fromkeys(film.output.parent for film in films)
+    return [folder for folder in folders if not _takes_files(folder)]
+
+
+def _takes_files(folder: Path) -> bool:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def planned_line(film: Film, cost: Cost | None) -> str:

@@ -29,7 +29,7 @@ class Console:
         self._log: IO[str] | None = None
         if log is not None:
             try:
-                self._log = log.open("a", encoding="utf-8")
+                self._log = log.open("a", encoding="utf-8", errors="surrogateescape")
             except OSError as exc:
                 raise ConfigError(f"--log {log}: cannot be written: {exc.strerror}") from exc
 
@@ -102,7 +102,7 @@ def plain(value: Any) -> Any:
 @contextmanager
 def progress_shown(how: str, console: Console, unit: str = "frame") -> Iterator[Callable[[Progress], None] | None]:
     """Draws progress on standard error: a bar on a terminal, JSON lines on request, nothing else."""
-    if how == "none" or console.quiet or (how == "auto" and not sys.stderr.isatty()):
+    if how == "none" or console.quiet or (how == "auto" and not (sys.stderr and sys.stderr.isatty())):
         yield None
         return
     if how == "json":

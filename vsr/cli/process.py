@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -20,6 +22,10 @@ def set_up() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_heap()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # names of files may be any bytes, and terminals of any encoding
+        utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
     if os.environ.get("VSR_DEBUG") != "1":
         warnings.simplefilter("ignore")  # what libraries tell their callers; ours are said by name

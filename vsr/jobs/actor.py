@@ -140,12 +140,16 @@ def share_of(device: str, cpus: int) -> int:
 
 def unseen_path(task: Task) -> Path | None:
     """What a task needs, was there for the driver, and is not to be seen from here; waits for what was written just now."""
-    source = Path(task.config.source)
-    if not source.exists():
-        return source
+    if not Path(task.config.source).exists():
+        return Path(task.config.source)
+    return missing_path(task) if not _within(PATIENCE, lambda: missing_path(task) is None) else None
+
+
+def missing_path(task: Task) -> Path | None:
+    """What of a task's source, work folder and plan is not to be seen from here."""
     folder = work_dir(task.config, task.config.output or "")
-    needed = folder if isinstance(task, PlanTask) else folder / PLAN
-    return None if _within(PATIENCE, needed.exists) else needed
+    needed = (Path(task.config.source), folder if isinstance(task, PlanTask) else folder / PLAN)
+    return next((path for path in needed if not path.exists()), None)
 
 
 def await_segments(task: FinishTask) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from vsr.config import UpscaleConfig
-from vsr.errors import VsrError
+from vsr.errors import ConfigError, VsrError
 from vsr.fields import rate_factor
 from vsr.frames import VideoInfo
 from vsr.jobs import ledger
@@ -21,6 +23,7 @@ from vsr.jobs.sources import Source, find_sources
 from vsr.jobs.targets import Identity, Left, Target, config_of, identity_of, targets_of
 from vsr.journal import Journal
 from vsr.media.images import is_image
+from vsr.names import LONGEST_NAME
 from vsr.outputs import work_dir
 from vsr.report import Report
 
@@ -77,11 +80,7 @@ def look(definition: Definition, device: str, *, overwrite: bool = False) -> lis
     store = Store(definition.remote)
     shelves: dict[str, Shelf] = {}
     sources = find_sources(definition.source, definition.exclude, definition.output, store)
-    made = _results(sources, store, shelves)
-    targets = targets_of(
-        definition, [each for each in sources if (each.name if each.remote else each.path.resolve()) not in made]
-    )
-    films = [Film(target) for target in targets]
+    films = _films(definition, sources, store, shelves)
     todo = []
     for film in films:
         shelf = _shelf(film.target.url, store, shelves) if film.target.url else None
@@ -95,14 +94,28 @@ def look(definition: Definition, device: str, *, overwrite: bool = False) -> lis
     return films
 
 
-def _results(sources: Sequence[Source], store: Store, shelves: dict[str, Shelf]) -> set[object]:
-    """What is written down as a result in the folders of the sources: those are none."""
-    folders = {source.path.parent for source in sources if source.remote is None}
-    made: set[object] = {path.resolve() for folder in folders for path in ledger.results_in(folder)}
+def _films(definition: Definition, sources: Sequence[Source], store: Store, shelves: dict[str, Shelf]) -> list[Film]:
+    """The films that are to be done, without those of their folders that are results of other films of these, or of their folder:
+    they lie there because a batch without `output` put them there. What is named itself is meant.
+
+    Raises ConfigError where none is left, or two results would have one name.
+    """
+    made: dict[str, str] = {}
+    for folder in {source.path.parent for source in sources if source.remote is None}:
+        made |= {os.path.realpath(path): of for path, of in ledger.results_in(folder)}
     for source in sources:
         if source.remote is not None:
             made |= _shelf(source.remote.url, store, shelves).results()
-    return made
+    here = {source.place for source in sources}
+
+    def is_result(source: Source) -> bool:
+        of = made.get(source.place)
+        return of is not None and not source.named and (of in here or not of or folder_of(of) == folder_of(source.place))
+
+    left = [source for source in sources if not is_result(source)]
+    if not left:
+        raise ConfigError(f"{', '.join(definition.source)}: no film is left to convert; what is there, batches have made")
+    return [Film(target) for target in targets_of(definition, left)]
 
 
 def _shelf(url: str, store: Store, shelves: dict[str, Shelf]) -> Shelf:
@@ -116,6 +129,12 @@ def _shelf(url: str, store: Store, shelves: dict[str, Shelf]) -> Shelf:
 def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwrite: bool) -> Standing | None:
     """How a film's result stands; None where that settles the film, or it is none."""
     try:
+        if film.target.source.fault:
+            raise ConfigError(film.target.source.fault)
+        if len(os.fsencode(film.output.name)) > LONGEST_NAME:
+            raise ConfigError(f'{film.target.name}: the name is too long; give a shorter one, as name = "{{stem}}"')
+        if film.target.source.remote is None and film.source.exists() and not film.source.is_file():
+            raise ConfigError(f"{film.source}: is no file; give films that are files")
         if is_image(str(film.source)):
             _settle(film, "skipped", "is an image; vsr upscale takes images, and folders of them")
             return None
@@ -131,8 +150,18 @@ def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwr
     if standing.state == "done" and standing.entry is not None:
         film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
         _settle(film, "kept")
+        if shelf is None:
+            _sweep(film)
         return None
     return standing
+
+
+def _sweep(film: Film) -> None:
+    """Removes what a run left that was killed after it had written down that the film is finished."""
+    journal = Journal(work_dir(UpscaleConfig(str(film.source)), str(film.output)))
+    if journal.crowned(film.output):
+        with suppress(VsrError, OSError), journal.locked():
+            journal.remove()
 
 
 def _judge(definition: Definition, film: Film, seen: Seen | None, device: str, standing: Standing, shelf: Shelf | None) -> None:
@@ -145,8 +174,11 @@ def _judge(definition: Definition, film: Film, seen: Seen | None, device: str, s
             _settle(film, "failed", seen.fault)
         elif (left := resolve(definition, film, seen.info, device)) is not None:
             _settle(film, "skipped", left.why)
-        if film.status == "todo" and standing.state == "taken" and not _crowned(film, shelf):
-            _settle(film, "skipped", f"{film.target.name}: {standing.why}; --overwrite replaces it")
+        if film.status == "todo" and standing.state == "taken":
+            if _crowned(film, shelf) and film.config is not None:  # whether by this job, the worker finds out
+                film.config, film.why, film.replaces = replace(film.config, overwrite=True), "", True
+            else:
+                _settle(film, "skipped", f"{film.target.name}: {standing.why}; --overwrite replaces it")
     except VsrError as exc:
         _settle(film, "failed", str(exc))
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import UsageError
-from vsr.jobs.actor import Actor, Make, Place, end_process, versions, worker_on
+from vsr.errors import JobError, UsageError
+from vsr.jobs.actor import Actor, Make, Place, end_process, missing_path, versions, worker_on
 from vsr.jobs.local import STARTS
 from vsr.jobs.pool import JOINER, joiners_for
-from vsr.jobs.ray_cluster import NODE_GONE, connect, death_of
+from vsr.jobs.ray_cluster import NODE_GONE, connect, death_of, disconnect, reach
 from vsr.jobs.tasks import ENDS, Event, Failed, Lost, Ready, Task, Unfit
 
 LOOK = 5.0  # seconds between two looks at which nodes there are
 PATIENCE = 30.0  # seconds without any worker until that is said
+HEADLESS = 20.0  # seconds without the head of the cluster until the batch ends
 ENDING = 10.0  # seconds for the actors to be gone
 
 Say = Callable[[str], None]
@@ -61,7 +62,24 @@ class RayPool:
         self._given_up: set[int] = set()
         self._looked = self._waited_from = time.monotonic()
         self._told = False
+        self._head = str(self._ray.get_runtime_context().gcs_address)
+        self._answered, self._lives = time.monotonic(), True
         self._grow()
+
+    def _head_answers(self) -> bool:
+        """Else whatever Ray is asked takes long, and after a minute without a head it ends this process without a word.
+
+        Raises JobError where that has lasted.
+        """
+        try:
+            reach(self._head, 2.0)
+        except OSError as exc:
+            if time.monotonic() - self._answered > HEADLESS:
+                self._lives = False
+                raise JobError("the head of the cluster is gone; start it again, and the same command goes on") from exc
+            return False
+        self._answered = time.monotonic()
+        return True
 
     def _nodes(self) -> list[dict[str, float]]:
         """What every node of the cluster has."""
@@ -88,7 +106,7 @@ class RayPool:
         needs: dict[str, Any] = {"num_cpus": self._cpus}
         if number <= JOINER:  # beside the driver: what ends this node ends the batch anyway
             here = self._ray.get_runtime_context().get_node_id()
-            needs = {"num_cpus": 0, "scheduling_strategy": self._at(here, soft=True)}
+            needs = {"num_cpus": 0, "scheduling_strategy": self._at(here)}
         elif self._kind == "cuda":
             needs = {"num_cpus": 1, "num_gpus": 1}
         device = "cuda:0" if self._kind == "cuda" else self._kind  # an actor sees no GPU but its own
@@ -115,7 +133,7 @@ class RayPool:
         return self._names[worker]
 
     def events(self, seconds: float) -> list[tuple[int, Event]]:
-        if time.monotonic() - self._looked > LOOK:
+        if time.monotonic() - self._looked > LOOK and self._head_answers():
             self._grow()
         self._tell()
         waiting = [(number, hire) for number, hire in self._hires.items() if hire.awaited is not None]
@@ -139,8 +157,8 @@ class RayPool:
             event = Failed(f"internal error: {exc.cause}", str(exc))
         except (self._ray.exceptions.RayError, StopIteration) as exc:
             return self._lost(number, hire, death_of(exc))
-        if isinstance(event, Unfit) and hire.task and not Path(hire.task.config.source).exists():
-            event = Failed(f"{hire.task.config.source}: is gone", final=True)  # for the driver, too: not this node's fault
+        if isinstance(event, Unfit) and hire.task and (gone := missing_path(hire.task)):
+            event = Failed(f"{gone}: is gone", final=True)  # for the driver, too: not this node's fault
         if isinstance(event, ENDS):
             hire.task = hire.awaited = None
         return event
@@ -189,19 +207,21 @@ class RayPool:
         hire = self._hires[worker]
         assert hire.place is not None
         hire.killed_for = reason
-        strategy = self._at(hire.place.node, soft=False)
+        strategy = self._at(hire.place.node)
         self._ray.remote(end_process).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy).remote(hire.place.pid)
 
-    def _at(self, node: str, *, soft: bool) -> Any:
-        """Ray's word for a node."""
+    def _at(self, node: str) -> Any:
+        """Ray's word for a node, and no other."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        return NodeAffinitySchedulingStrategy(node, soft=soft)
+        return NodeAffinitySchedulingStrategy(node, soft=False)
 
     def close(self) -> None:
         """Ends all actors, and waits for that: until then they hold their GPUs, and may be writing."""
         actors = [hire.actor for hire in self._hires.values()]
         self._hires.clear()
+        if not self._lives:
+            return  # they end by themselves, without a head
         ends = []
         for actor in actors:
             with suppress(Exception):  # of an actor, or a cluster, that is gone already
@@ -212,7 +232,7 @@ class RayPool:
                 self._ray.wait(ends, num_returns=len(ends), timeout=ENDING, fetch_local=False)
         if self._ours:
             self._ours = False
-            self._ray.shutdown()
+            disconnect(self._ray)
 
 
 def device_for(wanted: Sequence[str]) -> str:

@@ -11,9 +11,12 @@ from vsr import toml
 from vsr.config import EncodeConfig
 from vsr.errors import UsageError
 from vsr.fields import Deinterlace
+from vsr.media.codecs import CODECS
 from vsr.names import FILM_SUFFIXES
 
 FOLDER = "pipelines"
+CODEC_NAMES = frozenset({"auto", *CODECS})
+MOST = {"batch": 1024, "tile": 65536, "threads": 1024}  # what is more is a slip
 NAME_FIELDS = frozenset({"stem", "ext", "job", "model"})
 
 
@@ -93,6 +96,18 @@ class Definition:
             raise ValueError(f"container: {self.container!r} is no film's extension; give one as mkv, without a dot")
         if min(self.excerpt, self.workers, self.faithful) < 0 or (self.segment != "auto" and self.segment < 0):
             raise ValueError("excerpt, workers, faithful, segment: cannot be negative")
+        if self.encode.codec not in CODEC_NAMES:
+            raise ValueError(f"encode.codec: {self.encode.codec!r} is not one of {', '.join(sorted(CODEC_NAMES))}")
+        if self.encode.bit_depth not in (None, 8, 10, 12):
+            raise ValueError("encode.bit_depth: must be 8, 10 or 12")
+        for key, most in MOST.items():
+            value = getattr(self.engine, key)
+            if isinstance(value, int) and not 1 <= value <= most:
+                raise ValueError(f"engine.{key}: must be from 1 to {most}")
+        if not self.devices:
+            raise ValueError("devices: name one, or auto")
+        if any("\0" in text for text in (*self.source, *self.exclude, self.output, self.name, self.model, self.stage)):
+            raise ValueError("a name holds a NUL, which no file has")
         if self.blend is not None and not 0 <= self.blend <= 1:
             raise ValueError("blend: must be from 0 to 1")
         self._check_name()
@@ -100,7 +115,9 @@ class Definition:
     def _check_name(self) -> None:
         try:
             used = {name for _, name, _, _ in Formatter().parse(self.name) if name is not None}
-        except ValueError as exc:
+            if used <= NAME_FIELDS:
+                self.name.format(**dict.fromkeys(NAME_FIELDS, "a"))
+        except (ValueError, LookupError, AttributeError) as exc:
             raise ValueError(f"name: {self.name!r} is no template: {exc}") from exc
         if used - NAME_FIELDS:
             raise ValueError(
@@ -115,7 +132,7 @@ class Definition:
 def size_of(text: str, key: str) -> tuple[int, int]:
     """(3840, 2160) of "3840x2160". Raises ValueError, naming the key."""
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise ValueError(f"{key}: {text!r} must be WIDTHxHEIGHT, as 3840x2160")
     return int(width), int(height)
 

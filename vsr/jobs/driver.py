@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from vsr.errors import ConfigError, Interrupted, JobError, VsrError
 from vsr.jobs import ledger
 from vsr.jobs.batch import Film
 from vsr.jobs.holds import Alone, Hold, Shared
+from vsr.jobs.local import deaf
 from vsr.jobs.outcome import count, film_report, tidy
 from vsr.jobs.pool import JOINER, Pool
 from vsr.jobs.progress import OnProgress, Tally
@@ -43,15 +44,17 @@ class Driver:
 
     A film's work folder is closed to every other process from its plan to its end; `shared`: to all but those that share it, too.
     `anew`: what another job has begun of a film goes. `book`: results are entered in the ledger, failures in logs beside it.
+    `on_note`: what befalls workers, when it does.
     """
 
     def __init__(
         self, films: Sequence[Film], pool: Pool, queue: Queue, on_progress: OnProgress | None = None, *,
         shared: bool = False, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
+        on_note: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self.films, self.pool, self.queue = films, pool, queue
         self.shared, self.anew, self.stop_on_failure = shared, anew, stop_on_failure
-        self.book = book
+        self.book, self.on_note = book, on_note
         self.notes: list[str] = []
         self._doing: dict[int, Step] = {}
         self._watch = Watch()
@@ -75,15 +78,18 @@ class Driver:
                     self.pool.kill(worker, f"no frame came from it for {seconds:.0f} s, so it was ended")
             self._tally.tell()
         except KeyboardInterrupt as exc:
-            self.pool.close()
             raise Interrupted(self._left_behind()) from exc
         finally:
-            self.pool.close()
-            for number in list(self._holds):
-                self._close(number)
-            for film in self.films:
-                if film.status == "todo":
-                    film.status = "unfinished"
+            with deaf():  # who presses Ctrl-C twice would leave processes, and locks
+                self._end()
+
+    def _end(self) -> None:
+        self.pool.close()
+        for number in list(self._holds):
+            self._close(number)
+        for film in self.films:
+            if film.status == "todo":
+                film.status = "unfinished"
 
     def _look_around(self) -> None:
         """Is there still somebody to work? And have others made what was theirs, when nothing of ours is left?"""
@@ -153,9 +159,9 @@ class Driver:
             return
         step = self._doing.pop(worker, None) if isinstance(event, ENDS) else self._doing.get(worker)
         if isinstance(event, Lost):
-            self.notes.append(f"{self.pool.name_of(worker)}: {event.reason}")
+            self._note(f"{self.pool.name_of(worker)}: {event.reason}")
         elif isinstance(event, Unfit):
-            self.notes.append(f"{self.pool.name_of(worker)} is left out: {event.reason}")
+            self._note(f"{self.pool.name_of(worker)} is left out: {event.reason}")
             self.pool.retire(worker)
         if isinstance(event, ENDS):
             self._tally.ended(worker)
@@ -233,7 +239,7 @@ class Driver:
         if self.book:
             film.log = ledger.path_of(film.output, ".log")
             what = f"segments {', '.join(map(str, step.segments))}" if step.segments else step.kind
-            with suppress(OSError), film.log.open("a", encoding="utf-8") as log:
+            with suppress(OSError), film.log.open("a", encoding="utf-8", errors="surrogateescape") as log:
                 log.write(f"{what}: {reason}\n{trace}\n")
         film.broken = broken
         if self.queue.failed(step, final=final):
@@ -249,7 +255,7 @@ class Driver:
                 ledger.path_of(film.output, ".log").unlink(missing_ok=True)
             except (OSError, VsrError) as exc:  # its work folder says that it is finished, and stays
                 self._unbooked.add(number)
-                self.notes.append(f"{film.output}: is finished, but that cannot be written down: {exc}")
+                self._note(f"{film.output}: is finished, but that cannot be written down: {exc}")
         elif status == "failed" and self.stop_on_failure:
             self.queue.stopped = True
         self._close(number)
@@ -270,6 +276,11 @@ class Driver:
             if hold.alone and journal.folder.exists():
                 tidy(journal)
         hold.release()
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        if self.on_note is not None:
+            self.on_note(text)
 
     def _left_behind(self) -> str:
         done = sum(film.status in ("done", "kept") for film in self.films)

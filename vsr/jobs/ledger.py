@@ -65,16 +65,17 @@ def read(output: Path) -> Entry | None:
     return _entry(path_of(output, ".json"))
 
 
-def results_in(folder: Path) -> Iterator[Path]:
-    """Every result of a folder that is written down, or that was finished by a run that was killed before it could do so."""
+def results_in(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every result of a folder that is written down, or that was finished by a run that was killed before it could do so; and of
+    what it was made ("" where that is not known)."""
     for path in (folder / FOLDER).glob("*.json"):
         entry = _entry(path)
         if entry is not None:
-            yield folder / entry.output
+            yield folder / entry.output, str(entry.identity.get("source", ""))
     for work in folder.glob(".*.vsr"):
         output = folder / work.name.removeprefix(".").removesuffix(".vsr")
         if Journal(work).crowned(output):
-            yield output
+            yield output, ""
 
 
 def _entry(path: Path) -> Entry | None:
@@ -88,9 +89,10 @@ def entry_of(data: bytes) -> Entry | None:
     """What `written` gave; None for anything else."""
     try:
         content = json.loads(data)
-        return Entry(**content) if content.pop("format") == FORMAT else None
+        entry = Entry(**content) if content.pop("format") == FORMAT else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    return entry if entry and isinstance(entry.output, str) and isinstance(entry.identity, dict) else None
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,8 @@ class WorkerProcess:
         self.ready = self.busy = False
         self._log, self._killed_for = log, ""
         self._process: SpawnProcess = context.Process(target=life, args=(slot, theirs, str(log), os.getpid()), daemon=True)
-        self._process.start()
+        with spared():
+            self._process.start()
         theirs.close()
 
     def give(self, task: object) -> None:
@@ -206,6 +207,34 @@ def live(log: str, parent: int) -> Iterator[None]:
     os.dup2(handle, sys.__stderr__.fileno() if sys.__stderr__ else 2)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         yield
+
+
+@contextmanager
+def spared() -> Iterator[None]:
+    """What is started here does not hear the terminal's Ctrl-C while it begins: it has no words for that yet."""
+    if os.name != "posix":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Whoever stops must not be stopped."""
+    try:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which signals come to
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def worker_of(slot: Slot) -> Worker:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vsr.errors import ConfigError, JobError
 
 NODE_GONE = "its node is gone"
+PATIENCE = 5.0  # seconds for a connection
 STORE_BYTES = 80 << 20  # of a cluster of our own, the least that Ray takes: no frame is ever put there
 
 
@@ -20,7 +21,8 @@ def connect() -> tuple[Any, bool]:
 
     Raises ConfigError where Ray is not installed or the address is none of a cluster, JobError where it cannot be reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # both are read when it is imported
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # of 40 s each, and it means to try 20 times
     try:
         import ray
     except ImportError as exc:
@@ -30,16 +32,28 @@ def connect() -> tuple[Any, bool]:
     address = os.environ.get("RAY_ADDRESS", "")
     if "://" in address:
         raise ConfigError(f"RAY_ADDRESS={address}: must be HOST:PORT of a cluster that this machine is a node of")
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        _connect(ray, address)
-    finally:
-        signal.signal(signal.SIGTERM, before)  # Ray sets one of its own
+    with ThreadPoolExecutor(1) as apart:  # in the main thread Ray takes SIGTERM for itself, and hears Ctrl-C late
+        apart.submit(_connect, ray, address).result()
     return ray, True
+
+
+def disconnect(ray: Any) -> None:
+    """Ends what `connect` has begun."""
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(ray.shutdown).result()
 
 
 def _connect(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": "error"}
+    alone = {"address": "local", "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    if address == "local":
+        ray.init(**alone, **quiet)
+        return
+    if address and address != "auto":
+        try:
+            reach(address, PATIENCE)
+        except (OSError, ValueError) as exc:
+            raise JobError(f"RAY_ADDRESS={address}: nobody answers there ({exc}); is the head of the cluster running?") from exc
     try:
         ray.init(address=address or "auto", **quiet)
     except ConnectionError as exc:
@@ -47,7 +61,7 @@ def _connect(ray: Any, address: str) -> None:
             raise JobError(
                 f"{first_line(exc)}; is it running, and is the token of RAY_AUTH_TOKEN_PATH the same here and there?"
             ) from exc
-        ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        ray.init(**alone, **quiet)
     except (ray.exceptions.RayError, RuntimeError, ValueError) as exc:
         raise JobError(f"the Ray cluster{f' of {address}' if address else ''} does not take us: {first_line(exc)}") from exc
 
@@ -58,10 +72,16 @@ def _answers(text: str) -> bool:
     if place is None:
         return False
     try:
-        socket.create_connection((place[1], int(place[2])), timeout=5).close()
-    except OSError:
+        reach(f"{place[1]}:{place[2]}", PATIENCE)
+    except (OSError, ValueError):
         return False
     return True
+
+
+def reach(address: str, seconds: float) -> None:
+    """Opens a connection to HOST:PORT, and closes it. Raises OSError, ValueError."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=seconds).close()
 
 
 def death_of(error: Exception) -> str:

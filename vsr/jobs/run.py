@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -59,7 +60,7 @@ def require_model(definition: Definition) -> None:
 def run_films(
     films: Sequence[Film], pool: Pool, workers: int, on_progress: OnProgress | None = None, *,
     part: Part | None = None, anew: bool = False, stop_on_failure: bool = False, book: bool = True,
-    definition: Definition | None = None,
+    definition: Definition | None = None, on_note: Callable[[str], None] | None = None,
 ) -> list[str]:  # fmt: skip
     """Does the films that are "todo"; gives what is to be said about workers. Raises JobError, Interrupted.
 
@@ -74,13 +75,16 @@ def run_films(
     todo = [film for film in films if film.status == "todo"]
 
     def mine(film: int, segment: int) -> bool:
-        return part is None or share_of(todo[film].output.name, segment, part[1]) == part[0]
+        assert part is not None
+        return share_of(todo[film].output.name, segment, part[1]) == part[0]
 
     if definition is not None and any(film.remote for film in todo):
         pool = StagedPool(pool, todo, definition)
+    queue = Queue(len(todo), workers, mine=mine if part is not None else None)
+    queue.stopped = stop_on_failure and any(film.status == "failed" for film in films)  # some cannot even be read
     driver = Driver(
-        todo, pool, Queue(len(todo), workers, mine=mine), on_progress,
-        shared=part is not None, anew=anew, stop_on_failure=stop_on_failure, book=book,
+        todo, pool, queue, on_progress,
+        shared=part is not None, anew=anew, stop_on_failure=stop_on_failure, book=book, on_note=on_note,
     )  # fmt: skip
     driver.run()
     return driver.notes
@@ -88,7 +92,7 @@ def run_films(
 
 def share_of(name: str, segment: int, count: int) -> int:
     """Which of `count` shares a film's segment belongs to, from 1 on: in turn, beginning anywhere."""
-    first = int.from_bytes(blake2b(name.encode(), digest_size=4).digest())
+    first = int.from_bytes(blake2b(os.fsencode(name), digest_size=4).digest())
     return (first + segment) % count + 1
 
 

@@ -27,9 +27,9 @@ class Shelf:
         read = (ledger.entry_of(data) for data in store.read_all(entries).values())
         self._entries = {entry.output: entry for entry in read if entry is not None}
 
-    def results(self) -> set[str]:
-        """Addresses of everything that is written down here."""
-        return {under(self.folder, name) for name in self._entries}
+    def results(self) -> dict[str, str]:
+        """Addresses of everything that is written down here, and of what it was made."""
+        return {under(self.folder, name): str(entry.identity.get("source", "")) for name, entry in self._entries.items()}
 
     def standing(self, url: str, identity: ledger.Identity, *, overwrite: bool) -> ledger.Standing:
         """As `ledger.standing`."""

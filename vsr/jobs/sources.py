@@ -6,11 +6,11 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, UsageError
 from vsr.jobs.remote import MISSING, Absent, Object, Store, is_remote, name_of, under
 from vsr.names import FILM_SUFFIXES
 
@@ -29,6 +29,13 @@ class Source:
     path: Path
     below: Path = Path()
     remote: Object | None = None
+    named: bool = False  # itself, not found in a folder or by a pattern
+    fault: str = ""  # it is a folder that cannot be read
+
+    @property
+    def place(self) -> str:
+        """Its address, or its path without links: what tells films apart."""
+        return self.remote.url if self.remote else os.path.realpath(self.path)
 
     @property
     def name(self) -> str:
@@ -45,10 +52,12 @@ def find_sources(
 
     Raises ConfigError where a folder or a pattern gives nothing, or nothing is left; JobError where `store` does not answer.
     """
-    found: dict[object, Source] = {}
+    found: dict[str, Source] = {}
     for source in _sources(wanted, str(output or ""), store or Store({})):
         if not any(_matches(source, pattern) for pattern in exclude):
-            found.setdefault(source.name if source.remote else source.path.resolve(), source)
+            known = found.setdefault(source.place, source)
+            if source.named and not known.named:
+                found[source.place] = replace(known, named=True)
     if not found:
         raise ConfigError(f"{', '.join(wanted)}: no film is left to convert")
     return list(found.values())
@@ -57,24 +66,40 @@ def find_sources(
 def _sources(wanted: Sequence[str], output: str, store: Store, lists: tuple[str, ...] = ()) -> Iterator[Source]:
     for each in wanted:
         path = Path(each)
+        if not each.strip():
+            raise UsageError("an empty name is no source: give films, folders or patterns")
         if is_remote(each):
             yield from _elsewhere(each, output, store)
-        elif path.is_dir():
-            yield from _below(path, Path(output).resolve() if output and not is_remote(output) else None)
-        elif each.startswith(LIST) and not path.exists():
+        elif _there(path) and path.is_dir():
+            yield from _below(path, os.path.realpath(output) if output and not is_remote(output) else None)
+        elif each.startswith(LIST) and not _there(path):
             yield from _listed(each, output, store, lists)
-        elif glob.has_magic(each) and not path.exists():
+        elif glob.has_magic(each) and not _there(path):
             yield from _matching(each)
         else:
-            yield Source(path)
+            yield Source(path, named=True)
 
 
-def _below(root: Path, output: Path | None) -> list[Source]:
-    found = []
-    for folder, folders, names in os.walk(root):
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, or in a folder that may not be entered: told of it alone
+        return False
+
+
+def _below(root: Path, output: str | None) -> list[Source]:
+    found: list[Source] = []
+    unread: list[OSError] = []
+    seen = {os.path.realpath(root)}  # links may lead back
+    for folder, folders, names in os.walk(root, onerror=unread.append, followlinks=True):
         here = Path(folder)
-        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != output]
+        places = {name: os.path.realpath(here / name) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, place in places.items() if place != output and place not in seen]
+        seen.update(places[name] for name in folders)
         found += [Source(here / name, here.relative_to(root)) for name in names if _is_film(name)]
+    found += [
+        Source(Path(each.filename), named=True, fault=f"{each.filename}: cannot be read: {each.strerror}") for each in unread
+    ]
     if not found:
         raise ConfigError(f"{root}: holds no film; films are known by their extensions ({', '.join(sorted(FILM_SUFFIXES))})")
     return sorted(found, key=lambda source: natural(source.path))
@@ -104,7 +129,7 @@ def _elsewhere(url: str, output: str, store: Store) -> list[Source]:
             raise
         found = Object(url, MISSING, "")
     if found is not None:
-        return [_remote(found)]
+        return [replace(_remote(found), named=True)]
     results = f"{output.rstrip('/')}/" if output else "\0"
     films = [
         _remote(each, Path(name).parent)
@@ -139,7 +164,7 @@ def _listed(name: str, output: str, store: Store, lists: tuple[str, ...]) -> Ite
     if name in lists:
         raise ConfigError(f"{name}: lists itself")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "is no text"
         raise ConfigError(f"{path}: cannot be read as a list of films: {reason}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -50,10 +51,10 @@ class Target:
 def targets_of(definition: Definition, sources: Sequence[Source]) -> list[Target]:
     """Where each result goes. Raises ConfigError where two would get one name, or a result would replace a source."""
     targets = [target_of(definition, source) for source in sources]
-    taken: dict[object, Source] = {}
-    films = {source.name if source.remote else source.path.resolve() for source in sources}
+    taken: dict[str, Source] = {}
+    films = {source.place for source in sources}
     for target in targets:
-        where = target.url or target.output.resolve()
+        where = target.url or os.path.realpath(target.output)
         if where in taken:
             raise ConfigError(
                 f"{taken[where].name} and {target.source.name} would both become {target.name}; "
@@ -73,10 +74,10 @@ def target_of(definition: Definition, source: Source) -> Target:
     url = under(folder, *below.parts, name) if is_remote(folder) else ""
     here = Path(folder) / below / name
     if here.is_symlink() and not url:
-        here = here.resolve()  # written through, as `vsr upscale` does
+        here = Path(os.path.realpath(here))  # written through, as `vsr upscale` does
     if not url and source.remote is None:
         return Target(source, here)
-    stage = stage_of(definition, source, url or str(here.resolve()))
+    stage = stage_of(definition, source, url or os.path.realpath(here))
     if source.remote is not None:
         source = replace(source, path=stage / "in" / source.path.name)
     return Target(source, stage / "out" / name if url else here, url, stage)
@@ -86,7 +87,7 @@ def stage_of(definition: Definition, source: Source, output: str) -> Path:
     """The folder in which a film and its result lie while they are worked on: one for each pair, so that no two runs share it."""
     root = Path(definition.stage) if definition.stage else Path(platformdirs.user_cache_dir("vsr", appauthor=False)) / "stage"
     stamp = source.remote.stamp if source.remote else ""
-    what = "\n".join([source.name if source.remote else str(source.path.resolve()), stamp, output])
+    what = "\n".join([source.place, stamp, output])
     return root / blake2b(what.encode(), digest_size=12).hexdigest()
 
 

@@ -54,10 +54,10 @@ class Worker:
         if not draft.segmented:
             raise JobError(f"{draft.info.source}: cannot be cut into segments; vsr upscale takes it")
         journal = Journal(draft.work_dir)
-        if journal.crowned(Path(draft.output)):
-            return Planned((), finished=True)
         began_by = journal.differences(fingerprint(draft))
-        if began_by and task.alone and (task.anew or began_by <= SOURCE):
+        if not began_by and journal.crowned(Path(draft.output)):
+            return Planned((), finished=True)
+        if began_by and task.alone and (task.anew or began_by <= SOURCE or UNREADABLE in began_by):
             journal.clear()
         elif began_by:
             what = f"{journal.folder}: holds unfinished work of another job ({', '.join(sorted(began_by)[:3])}: not the same)"

@@ -174,8 +174,10 @@ def check_last_frame(source: Survey, output: Survey, fit: Alignment) -> Check:
     return verdict("last frame", [f"shown {milliseconds(error)} longer than before"] if abs(error) > allowed else (), fine)
 
 
-def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str) -> Check:
+def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str, *, part: bool = False) -> Check:
     """Sound and subtitles have moved by the same offset as the film, to half a tick: the A/V offset is what it was.
+
+    `part`: the output is a part of the source.
 
     MP4 and MOV delay a track by an edit list, which counts in the milliseconds of the movie header (ISO 14496-12, 8.6.6).
     """
@@ -185,7 +187,7 @@ def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str)
         if jumps := set_back(before):
             notes.append(f"{before.name}: its clock is set back {jumps} times in the source; the parts follow each other now")
             continue
-        shifts = _shifts(before, after, fit.offset)
+        shifts = _shifts(before, after, fit.offset, part=part)
         if not shifts:
             continue
         allowed = fit.slack + edits + (before.tick + after.tick) / 2
@@ -206,13 +208,17 @@ def check_sync(pairs: Sequence[tuple[Track, Track]], fit: Alignment, muxer: str)
     return verdict("sync", faults, fine, notes)
 
 
-def _shifts(before: Track, after: Track, near: Fraction) -> list[Fraction]:
-    """By how many seconds each packet has moved; of packets that are not the same ones, the first."""
+def _shifts(before: Track, after: Track, near: Fraction, *, part: bool) -> list[Fraction]:
+    """By how many seconds each packet has moved; of packets that are not the same ones, the first: in a part of a film against
+    whichever of the source would then be nearest to its place."""
     if not before.times or not after.times:
         return []
     at = find_run(before, after, near)
     if at is None:
         assert before.first is not None and after.first is not None
+        if part:
+            wanted = after.first - near
+            return [after.first - min((time * before.tick for time in before.times), key=lambda time: abs(time - wanted))]
         return [after.first - before.first]
     same = before.times[at : at + len(after.times)]
     return [new * after.tick - old * before.tick for old, new in zip(same, after.times, strict=True)]
@@ -223,7 +229,9 @@ def find_run(before: Track, after: Track, near: Fraction = Fraction(0)) -> int |
 
     A steady tone or silence repeats its packets: then the place from which they have moved by about `near` seconds.
     """
-    count, first = len(after.hashes), after.hashes[0] if after.hashes else None
+    if not after.hashes:
+        return 0
+    count, first = len(after.hashes), after.hashes[0]
     starts = [n for n in range(len(before.hashes) - count + 1) if before.hashes[n] == first]
     starts.sort(key=lambda n: abs(after.times[0] * after.tick - before.times[n] * before.tick - near))
     return next((n for n in starts if before.hashes[n : n + count] == after.hashes), None)

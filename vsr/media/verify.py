@@ -171,7 +171,7 @@ def _judge(
         check_timestamps(before, after, fit),
         check_last_frame(before, after, fit),
         *check_tracks(before, pairs, fates, part=part),
-        check_sync(timed, fit, muxer),
+        check_sync(timed, fit, muxer, part=part),
         *check_labels(before, after, pairs, muxer),
         check_chapters(before, after, fit.offset, muxer, part=part),
         check_attachments(before, after, muxer),
