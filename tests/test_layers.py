@@ -48,7 +48,7 @@ OWNERS = {
     "torchvision": ("models",), "onnxruntime": ("models",),
     "h5py": ("models/keras",), "urllib.request": ("models/download",),
     "multiprocessing": ("jobs",), "ray": ("jobs",), "http.server": ("bench/rate",),
-    "fsspec": ("jobs/remote",),
+    "fsspec": ("jobs/filesystems",), "paramiko": ("jobs/filesystems",),
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,7 @@ from vsr.jobs import ledger
 from vsr.jobs.batch import look
 from vsr.jobs.definition import Definition, load_definition
 from vsr.jobs.holds import Alone, Shared, SharedLock
-from vsr.jobs.local import LocalPool
-from vsr.jobs.progress import Progress
+from vsr.jobs.local import LocalPool, Slot, serve
 from vsr.jobs.run import run_films, share_of
 from vsr.jobs.tasks import Made, PlanTask, RenderTask
 from vsr.jobs.worker import Worker
@@ -101,6 +102,48 @@ def test_locks(tmp_path: Path) -> None:
     third.release()
 
 
+def _before_rendering(what: Callable[[Path, Path], None]) -> Callable[[Slot, Connection, str, int], None]:
+    """A worker's life in which something happens to the long film (its source, its result) before it is rendered."""
+
+    def happens(slot: Slot, connection: Connection, log: str, parent: int) -> None:
+        import vsr.jobs.worker
+
+        class Unlucky(vsr.jobs.worker.Worker):
+            def _render(self, task: RenderTask, emit: Any) -> Any:
+                if "long" in task.config.source and task.config.output:
+                    what(Path(task.config.source), Path(task.config.output))
+                return super()._render(task, emit)
+
+        vsr.jobs.worker.Worker = Unlucky  # type: ignore[misc]
+        serve(slot, connection, log, parent)
+
+    return happens
+
+
+def _overtaken(slot: Slot, connection: Connection, log: str, parent: int) -> None:
+    """As if another had joined the film, written it down, and cleaned up."""
+
+    def overtake(source: Path, output: Path) -> None:
+        once = source.parents[1] / "once"
+        if (once / output.name).exists():
+            (once / output.name).rename(output)
+            ledger.path_of(once / output.name, ".json").rename(ledger.path_of(output, ".json"))
+            Journal(output.parent / f".{output.name}.vsr").remove()
+
+    _before_rendering(overtake)(slot, connection, log, parent)
+
+
+def _appearing(slot: Slot, connection: Connection, log: str, parent: int) -> None:
+    def appear(source: Path, output: Path) -> None:
+        output.write_bytes(b"mine")
+
+    _before_rendering(appear)(slot, connection, log, parent)
+
+
+def _touched(slot: Slot, connection: Connection, log: str, parent: int) -> None:
+    _before_rendering(lambda source, output: os.utime(source, ns=(10**18, 10**18)))(slot, connection, log, parent)
+
+
 @pytest.mark.slow
 def test_two_that_come_when_all_is_made_join_once(archive: Path) -> None:
     job = job_of(archive)
@@ -167,21 +210,9 @@ def test_a_film_that_another_holds_alone_fails_and_the_part_ends(archive: Path) 
 @pytest.mark.slow
 def test_what_another_has_finished_meanwhile_is_no_failure(archive: Path) -> None:
     """With another number of parts, say: both make all segments, and one is done first."""
-    job = job_of(archive)
-    finished = archive.parent / "once"
-    films = look(job_of(archive, out="once"), "cpu")
-    run_films(films, LocalPool(SLOTS[:1]), 1)
-    films = look(job, "cpu")
-
-    def overtaken(progress: Progress) -> None:
-        """As if another had joined the film and cleaned up."""
-        work = films[0].work_dir
-        if progress.frames > 10 and (work / "plan.json").exists():
-            (finished / "long.mp4").rename(films[0].output)
-            ledger.enter(films[0].output, films[0].identity, 50, 1.0)
-            Journal(work).remove()
-
-    run_films(films, LocalPool(SLOTS[:1]), 1, overtaken, part=(1, 1))
+    assert convert(job_of(archive, out="once")) == {"long.mp4": "done: "}
+    films = look(job_of(archive), "cpu")
+    run_films(films, LocalPool(SLOTS[:1], _overtaken), 1, part=(1, 1))
     assert (films[0].status, films[0].why) == ("kept", "another part has joined it")
     assert not films[0].work_dir.exists()
 
@@ -189,12 +220,7 @@ def test_what_another_has_finished_meanwhile_is_no_failure(archive: Path) -> Non
 @pytest.mark.slow
 def test_a_file_that_appears_meanwhile_stays(archive: Path) -> None:
     films = look(job_of(archive), "cpu")
-
-    def appears(progress: Progress) -> None:
-        if progress.frames > 10:
-            films[0].output.write_bytes(b"mine")
-
-    run_films(films, LocalPool(SLOTS[:1]), 1, appears)
+    run_films(films, LocalPool(SLOTS[:1], _appearing), 1)
     assert films[0].status == "failed" and "appeared while the film was worked on" in films[0].why
     assert films[0].output.read_bytes() == b"mine"
     assert [film.status for film in look(job_of(archive), "cpu")] == ["skipped"]
@@ -208,14 +234,7 @@ def test_a_source_that_is_changed_meanwhile_is_not_trusted(archive: Path) -> Non
     """Neither by a worker that takes the film up, nor by the join; and no worker is left out for it."""
     make(Film("short", pts=tuple(range(0, 5 * 512, 512))), archive)
     films = look(job_of(archive), "cpu")
-    touched = list[float]()
-
-    def touch(progress: Progress) -> None:
-        if progress.frames > 10 and not touched:
-            touched.append(progress.frames)
-            os.utime(archive / "long.mp4", ns=(10**18, 10**18))
-
-    notes = run_films(films, LocalPool(SLOTS), 2, touch)
+    notes = run_films(films, LocalPool(SLOTS, _touched), 2)
     assert done(films) == {"long.mp4": "failed", "short.mp4": "done"} and not notes
     assert "was changed while it was worked on" in films[0].why or "was changed after its plan was made" in films[0].why
     assert convert(job_of(archive))["long.mp4"].startswith("done")

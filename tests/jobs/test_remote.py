@@ -22,13 +22,15 @@ from tests.jobs.test_batch import FRAMES, LONG, SETTINGS, SHORT, SLOTS, done, eq
 from tests.test_resume import same
 from vsr.errors import ConfigError, JobError
 from vsr.jobs import remote
+from vsr.jobs.addresses import is_remote, under
 from vsr.jobs.batch import Film, look
 from vsr.jobs.definition import Definition, load_definition
 from vsr.jobs.errands import Fetch, SendPlan, SendSegment
 from vsr.jobs.local import LocalPool, Slot, serve
-from vsr.jobs.remote import Absent, Store, is_remote, under
+from vsr.jobs.refusals import Absent
+from vsr.jobs.remote import Store
 from vsr.jobs.run import run_films, share_of
-from vsr.jobs.shelf import plan_key
+from vsr.jobs.shelf import crown_of, plan_key
 from vsr.jobs.sources import find_sources
 from vsr.jobs.staging import require_writable
 from vsr.jobs.targets import target_of
@@ -300,11 +302,11 @@ def test_what_fails_is_tried_again_and_then_named(tmp_path: Path, monkeypatch: p
             raise faults.pop()
         return "done"
 
-    assert remote._tried(work, "s3://b/key", "cannot be written") == "done"
+    assert Store({})._tried(work, "s3://b/key", "cannot be written") == "done"
     faults += [OSError("the line is dead"), OSError("it is still"), TimeoutError("https://b.s3.host/key?X-Amz-Signature=sesame")]
     faults.reverse()
     with pytest.raises(JobError) as told:
-        remote._tried(work, "s3://b/key", "cannot be written")
+        Store({})._tried(work, "s3://b/key", "cannot be written")
     assert "s3://b/key: cannot be written: https://b.s3.host/key;" in str(told.value) and "sesame" not in str(told.value)
     (tmp_path / "there").touch()
     with pytest.raises(JobError, match="cannot be written"):
@@ -340,6 +342,16 @@ def test_shares_are_of_whole_films(archive: Path, tmp_path: Path) -> None:
 
 
 def test_addresses() -> None:
+    assert is_remote("s3://a/a:b@c.mkv") and is_remote("sftp://me@host:22/a") and is_remote("s3://arn:aws:s3:x:1:accesspoint/a")
+    for secret in ("sftp://me:pa/sesame@h/x", "sftp://me:p@sesame@h/x", "s3://AKIA:sec/sesame@b/x", "sftp://me%3Asesame@h/x"):
+        with pytest.raises(ConfigError, match="leave passwords and keys out of addresses") as told:
+            is_remote(secret)
+        assert "sesame" not in str(told.value)
+    for nowhere, why in (("s3://", "names no bucket"), ("sftp:///in", "names no host"), ("memory://out", "one process alone")):
+        with pytest.raises(ConfigError, match=why):
+            is_remote(nowhere)
+    with pytest.raises(ConfigError, match="two slashes, as s3://"):
+        is_remote("s3:/bucket/out")
     assert is_remote("s3://a/b") and is_remote("sftp://me@host/a") and not is_remote("a/b.mkv") and not is_remote("@list.txt")
     with pytest.raises(ConfigError) as told:
         is_remote("sftp://me:sesame@host/film.mkv")
@@ -351,3 +363,43 @@ def test_addresses() -> None:
     source = replace(find_sources(["x.mkv"])[0], remote=remote.Object("s3://b/x.mkv", 1, "1"))
     other = replace(source, remote=remote.Object("s3://b/x.mkv", 1, "2"))
     assert target_of(job, source).stage != target_of(job, other).stage, "a copy of what it was is not taken for what it is"
+
+
+def test_slashes_of_keys_lead_nowhere_else(archive: Path, bucket: tuple[Store, str], tmp_path: Path) -> None:
+    store, url = bucket
+    for key in ("evil//tmp/escaped/x.mkv", "evil/../../x.mkv", "evil/marker.mkv/", "evil/a#1?b::c.mkv"):
+        fs, path = store._at(url)
+        fs.pipe_file(f"{path}/{key}", b"film")
+    found = find_sources([f"{url}/evil"], store=store)
+    assert [(source.below, source.path.name) for source in found] == [(Path(), "a#1?b::c.mkv"), (Path("tmp/escaped"), "x.mkv")]
+    job = job_of(f"{url}/evil", str(tmp_path / "out"), tmp_path / "stage")
+    assert [target_of(job, source).output for source in found][1] == tmp_path / "out" / "tmp" / "escaped" / "x.mkv"
+
+
+def test_what_a_kill_left_there_goes_with_the_film(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "there"
+    job = job_of(str(archive / "long.mp4"), f"file://{out}", tmp_path / "stage")
+    work = out / ".long.mp4.vsr"
+    work.mkdir(parents=True)
+    (work / "plan.json").write_bytes(b'{"torn')
+    (work / "long.mp4.0123.part").write_bytes(b"half a film")
+    films = convert(job)
+    assert films[0].status == "done", films[0].why
+    assert sorted(path.name for path in out.iterdir()) == [".vsr-batch", "long.mp4"]
+    (stage,) = {film.target.stage for film in films}
+    assert stage is not None and not stage.exists()
+    (stage / "in").mkdir(parents=True)
+    assert [film.status for film in look(job, "cpu")] == ["kept"] and not stage.exists()
+
+
+def test_a_result_that_was_sent_but_not_written_down(archive: Path, tmp_path: Path) -> None:
+    """It is taken for what it is: this job's, or another's, which stays."""
+    out = tmp_path / "there"
+    job = job_of(str(archive / "long.mp4"), f"file://{out}", tmp_path / "stage")
+    (film,) = look(job, "cpu")
+    out.mkdir()
+    (out / "long.mp4").write_bytes(b"whole")
+    Store({}).write(f"file://{out}/.long.mp4.vsr/final.json", crown_of(5, film.identity))
+    assert [film.status for film in look(job, "cpu")] == ["todo"]
+    other = replace(job, encode=replace(job.encode, crf=40))
+    assert [film.status for film in look(other, "cpu")] == ["skipped"]

@@ -12,8 +12,11 @@ import pytest
 
 from tests.jobs.test_batch import SETTINGS, archive, done, equal, undisturbed
 from tests.jobs.test_remote import ROOT, convert
+from vsr.errors import JobError
+from vsr.jobs import remote
 from vsr.jobs.batch import look
 from vsr.jobs.definition import Definition, load_definition
+from vsr.jobs.remote import Store
 
 asyncssh = pytest.importorskip("asyncssh")
 pytest.importorskip("paramiko")
@@ -62,3 +65,31 @@ def test_there_and_back(archive: Path, host: Host, tmp_path: Path) -> None:
     undisturbed(archive)
     (host.root / "out").rename(archive.parent / "out")
     equal(archive)
+
+
+def test_a_connection_that_breaks_is_made_anew(archive: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSE", 0.0)
+    (host.root / "Season #1").mkdir()
+    film = host.root / "Season #1" / "who? [a]::b.mkv"
+    film.write_bytes(b"film")
+    (host.root / "link.mkv").symlink_to(film)
+    store = Store({"sftp": {"port": host.port, "key_filename": str(host.key)}})
+    assert {name: found.size for name, found in store.files(host.url()).items()} == {
+        "Season #1/who? [a]::b.mkv": 4, "link.mkv": 4,
+    }  # fmt: skip
+    fs, _ = store._at(host.url())
+    fs.client.get_transport().close()
+    assert store.read(host.url("Season #1", "who? [a]::b.mkv")) == b"film"
+    store.write(host.url("Season #1", "out#.mkv"), b"made")
+    assert (host.root / "Season #1" / "out#.mkv").read_bytes() == b"made"
+
+
+def test_another_host_than_the_one_that_is_known(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSE", 0.0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    (tmp_path / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{host.port} {stranger}")
+    store = Store({"sftp": {"port": host.port, "key_filename": str(host.key)}})
+    with pytest.raises(JobError, match="does not match"):
+        store.files(host.url())

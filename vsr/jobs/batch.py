@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
+
 from vsr.config import UpscaleConfig
 from vsr.errors import ConfigError, VsrError
 from vsr.fields import rate_factor
 from vsr.frames import VideoInfo
 from vsr.jobs import ledger
+from vsr.jobs.addresses import folder_of
 from vsr.jobs.definition import Definition
 from vsr.jobs.ledger import Standing
 from vsr.jobs.looking import Seen, look_at
-from vsr.jobs.remote import Store, folder_of
+from vsr.jobs.remote import Store
 from vsr.jobs.shelf import Shelf
 from vsr.jobs.sources import Source, find_sources
 from vsr.jobs.targets import Identity, Left, Target, config_of, identity_of, targets_of
@@ -150,14 +154,18 @@ def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwr
     if standing.state == "done" and standing.entry is not None:
         film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
         _settle(film, "kept")
-        if shelf is None:
-            _sweep(film)
+        _sweep(film)
         return None
     return standing
 
 
 def _sweep(film: Film) -> None:
     """Removes what a run left that was killed after it had written down that the film is finished."""
+    if film.target.stage is not None:
+        if film.target.stage.is_dir():
+            with suppress(Timeout, OSError), FileLock(film.target.stage / "lock", timeout=0):
+                shutil.rmtree(film.target.stage)
+        return
     journal = Journal(work_dir(UpscaleConfig(str(film.source)), str(film.output)))
     if journal.crowned(film.output):
         with suppress(VsrError, OSError), journal.locked():
@@ -204,7 +212,7 @@ def frames_of(config: UpscaleConfig, info: VideoInfo) -> int:
 def _crowned(film: Film, shelf: Shelf | None) -> bool:
     """Was it finished by a run that was killed before it could write that down?"""
     if shelf is not None:
-        return shelf.crowned(film.target.url)
+        return shelf.crowned(film.target.url, film.identity)
     return Journal(film.work_dir).crowned(film.output)
 
 

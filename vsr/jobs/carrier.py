@@ -8,8 +8,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vsr.jobs.errands import Errand, fault_of
+from vsr.jobs.filesystems import Options
 from vsr.jobs.local import STARTS, Slot, WorkerProcess, live
-from vsr.jobs.remote import Options, Store
+from vsr.jobs.remote import Store
 from vsr.jobs.tasks import Lost, Ready
 
 

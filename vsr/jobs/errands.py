@@ -3,7 +3,6 @@ process of its own, while workers compute."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import VsrError
+from vsr.errors import JobError, VsrError
 from vsr.jobs import ledger
-from vsr.jobs.remote import Absent, Object, Store, name_of, under
-from vsr.jobs.shelf import entry_url, here, plan_key, segment_name, segments_of, work_url
+from vsr.jobs.addresses import name_of, under
+from vsr.jobs.refusals import Absent
+from vsr.jobs.remote import Object, Store
+from vsr.jobs.shelf import crown_of, entry_url, here, plan_key, segment_name, segments_of, work_url
 from vsr.journal import FINAL, PLAN, Journal, write_whole
 
 
@@ -46,7 +47,11 @@ class Fetch:
             plan = store.read(under(work, PLAN))
         except Absent:
             return
-        key, journal = plan_key(plan), Journal(self.work_dir)
+        try:
+            key = plan_key(plan)
+        except JobError:  # torn: there is nothing that could be gone on with
+            return
+        journal = Journal(self.work_dir)
         self.work_dir.mkdir(parents=True, exist_ok=True)
         mine = self.work_dir / PLAN
         if not mine.is_file() or plan_key(mine.read_bytes()) != key:
@@ -105,7 +110,7 @@ class SendResult:
 
     def do(self, store: Store) -> None:
         work = work_url(self.url)
-        store.write(under(work, FINAL), json.dumps([self.path.stat().st_size]).encode())
+        store.write(under(work, FINAL), crown_of(self.path.stat().st_size, self.identity))
         there = store.send(self.path, self.url)
         entry = ledger.Entry(name_of(self.url), there.size, there.stamp, self.identity, self.frames, self.seconds)
         store.write(entry_url(self.url), ledger.written(entry))

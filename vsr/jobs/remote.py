@@ -1,4 +1,4 @@
-"""Storage elsewhere: s3://, gs://, sftp:// and whatever else fsspec knows. The only module that imports it.
+"""Storage elsewhere: s3://, gs://, sftp:// and whatever else fsspec knows.
 
 Nothing is worked on there: films are fetched whole and results sent whole (`vsr.jobs.staging`), so that every promise which
 holds for local files holds for these.
@@ -14,28 +14,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
-from vsr.errors import ConfigError, JobError, VsrError
+from vsr.errors import ConfigError, JobError
+from vsr.jobs.addresses import WHOLE, name_of, place_of, protocol_of, under
+from vsr.jobs.filesystems import Options, connected, path_in
+from vsr.jobs.refusals import HINT, Absent, reason, told, written
 from vsr.journal import fsync
 
 T = TypeVar("T")
-Options = Mapping[str, Mapping[str, Any]]
 
 PIECE = 16 << 20  # bytes of one request
 ROUND = 4 * PIECE  # asked for at once, in memory, and made safe on the disk together
 MISSING = -1  # the size of what is not there
 ATTEMPTS = 3  # of whatever moves bytes; a library's own come on top
 PAUSE = 1.0  # seconds before the second attempt; then twice as long
-# where an upload appears whole or not at all; elsewhere a file is sent under another name and renamed
-WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
-_QUERY = re.compile(r"\?[^\s'\"]*")  # of a signed address
-_HINT = "see docs/batch.md on credentials and addresses"
-
-
-class Absent(JobError):
-    """There is no such object, folder or bucket."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +44,6 @@ class Object:
         return name_of(self.url)
 
 
-def is_remote(name: str) -> bool:
-    """Whether a name is an address. Raises ConfigError for one with a password in it, which would end up in every log."""
-    if _URL.match(name) is None:
-        return False
-    if _PASSWORD.search(name):
-        raise ConfigError(f"{_PASSWORD.sub('//...@', name)}: leave the password out of the address; {_HINT}")
-    return True
-
-
-def under(folder: str, *names: str) -> str:
-    """The address of something below a folder."""
-    return "/".join([folder.rstrip("/"), *names])
-
-
-def folder_of(url: str) -> str:
-    return url.rstrip("/").rpartition("/")[0]
-
-
-def name_of(url: str) -> str:
-    return url.rstrip("/").rpartition("/")[2]
-
-
 class Store:
     """Files elsewhere. `options`: what fsspec's implementation of a protocol is given beyond what it finds in the environment.
 
@@ -81,47 +52,59 @@ class Store:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._connections: dict[tuple[str, str], Any] = {}
 
     def files(self, folder: str) -> dict[str, Object]:
         """Every file below a folder by its path there, hidden ones too; none where there is no such folder."""
-        with _told(folder, "cannot be listed"):
+
+        def work() -> dict[str, Object]:
             fs, root = self._at(folder)
             try:
                 found = fs.find(root, detail=True)
             except (FileNotFoundError, NotADirectoryError):
                 return {}
             prefix = f"{root.rstrip('/')}/"
+            files = ((name.removeprefix(prefix), facts) for name, facts in found.items() if name.startswith(prefix))
             return {
-                name.removeprefix(prefix): _object(under(folder, name.removeprefix(prefix)), facts)
-                for name, facts in found.items()
-                if name.startswith(prefix)
-            }
+                name: _object(under(folder, name), real) for name, facts in files if (real := _file(fs, facts)) and name
+            }  # fmt: skip
+
+        return self._tried(work, folder, "cannot be listed")
 
     def beside(self, folder: str) -> dict[str, Object]:
         """The files of a folder itself by name; none where there is no such folder."""
-        with _told(folder, "cannot be listed"):
+
+        def work() -> dict[str, Object]:
             fs, root = self._at(folder)
             try:
                 found = fs.ls(root, detail=True)
             except (FileNotFoundError, NotADirectoryError):
                 return {}
-            files = {name_of(each["name"]): each for each in found if each["type"] == "file"}
+            files = {name_of(each["name"]): real for each in found if (real := _file(fs, each))}
             return {name: _object(under(folder, name), facts) for name, facts in files.items()}
+
+        return self._tried(work, folder, "cannot be listed")
 
     def matching(self, pattern: str) -> list[Object]:
         """Files whose addresses match a pattern; ** is any number of folders."""
-        with _told(pattern, "cannot be listed"):
+
+        def work() -> list[Object]:
             fs, path = self._at(pattern)
             fixed = pattern[: len(pattern) - len(path)]
             found = fs.glob(path, detail=True)
-            return [_object(fixed + name, facts) for name, facts in found.items() if facts["type"] == "file"]
+            return [_object(fixed + name, real) for name, facts in found.items() if (real := _file(fs, facts))]
+
+        return self._tried(work, pattern, "cannot be listed")
 
     def find(self, url: str) -> Object | None:
         """A file; None for a folder. Raises Absent where there is neither."""
-        with _told(url, "cannot be read"):
+
+        def work() -> Object | None:
             fs, path = self._at(url)
             facts = fs.info(path)
             return _object(url, facts) if facts["type"] == "file" else None
+
+        return self._tried(work, url, "cannot be read")
 
     def read(self, url: str) -> bytes:
         """A small file's content."""
@@ -130,17 +113,23 @@ class Store:
             fs, path = self._at(url)
             return bytes(fs.cat_file(path))
 
-        return _tried(work, url, "cannot be read")
+        return self._tried(work, url, "cannot be read")
 
     def read_all(self, urls: Sequence[str]) -> dict[str, bytes]:
-        """Small files' contents, side by side where the storage can; what cannot be read is left out."""
+        """Small files' contents, side by side where the storage can; those that are gone by now are left out."""
         if not urls:
             return {}
-        with _told(urls[0], "cannot be read"):
+
+        def work() -> list[Any]:
             fs, _ = self._at(urls[0])
             paths = [self._at(url)[1] for url in urls]
-            found = fs.cat_ranges(paths, [0] * len(paths), [None] * len(paths), on_error="return")
-        return {url: bytes(data) for url, data in zip(urls, found, strict=True) if isinstance(data, bytes)}
+            return list(fs.cat_ranges(paths, [0] * len(paths), [None] * len(paths), on_error="return"))
+
+        found = dict(zip(urls, self._tried(work, urls[0], "cannot be read"), strict=True))
+        for url, data in found.items():
+            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
+                raise JobError(f"{url}: cannot be read: {reason(data)}; {HINT}") from data
+        return {url: bytes(data) for url, data in found.items() if not isinstance(data, Exception)}
 
     def write(self, url: str, data: bytes) -> None:
         """Puts a small file in place, whole or not at all."""
@@ -149,7 +138,7 @@ class Store:
             with self._placed(url) as (fs, path):
                 fs.pipe_file(path, data)
 
-        _tried(work, url, "cannot be written")
+        self._tried(work, url, "cannot be written")
 
     def send(self, path: Path, url: str) -> Object:
         """Copies a local file there: it appears whole or not at all."""
@@ -162,7 +151,7 @@ class Store:
                 raise JobError(f"{url}: has {there.size if there else 'no'} bytes after {path.stat().st_size} were sent")
             return there
 
-        return _tried(work, url, "cannot be written")
+        return self._tried(work, url, "cannot be written")
 
     def fetch(self, wanted: Object, path: Path) -> None:
         """Copies a file here: it appears whole or not at all, and goes on where an earlier attempt was killed.
@@ -173,16 +162,18 @@ class Store:
 
         def work() -> None:
             self._require_same(wanted)
-            with part.open("ab") as file:
+            with written(part), part.open("ab") as file:
                 done = max(0, min(file.tell(), wanted.size) - 1) // ROUND * ROUND  # the last round may not be on the disk
                 file.truncate(done)
                 for start in range(done, wanted.size, ROUND):
-                    file.write(self._pieces(wanted, start))
+                    with told(wanted.url, "cannot be fetched"):
+                        pieces = self._pieces(wanted, start)
+                    file.write(pieces)
                     file.flush()
                     os.fsync(file.fileno())
             self._require_same(wanted)
 
-        _tried(work, wanted.url, "cannot be fetched")
+        self._tried(work, wanted.url, "cannot be fetched")
         part.replace(path)
         fsync(path.parent)
 
@@ -211,12 +202,12 @@ class Store:
             for name in fs.find(root):  # fsspec would take the name for a pattern
                 fs.rm_file(name)
 
-        _tried(work, folder, "cannot be removed")
+        self._tried(work, folder, "cannot be removed")
 
     def require_writable(self, folder: str) -> None:
         """Raises JobError where nothing can be written below a folder: better now than after hours of work."""
-        url = under(folder, ".vsr-batch", f"try-{os.getpid()}")
-        with _told(folder, "cannot be written"):
+        url = under(folder, ".vsr-batch", f"try-{uuid4().hex}")
+        with told(folder, "cannot be written"):
             with self._placed(url) as (fs, place):
                 fs.pipe_file(place, b"vsr")
             with suppress(Exception):  # storage may let us write and not remove
@@ -224,14 +215,16 @@ class Store:
 
     @contextmanager
     def _placed(self, url: str) -> Iterator[tuple[Any, str]]:
-        """Where to write what appears under its name when this ends."""
+        """Where to write what appears under its name when this ends: in a hidden folder, or in that of unfinished work, which
+        goes with all that a kill has left in it."""
         fs, path = self._at(url)
-        if _protocol(url) in WHOLE:
+        if protocol_of(url) in WHOLE:
             yield fs, path
             return
         folder, _, name = path.rpartition("/")
-        fs.makedirs(folder, exist_ok=True)
-        part = f"{folder}/.{name}.{os.getpid()}.part"
+        inside = folder if name_of(folder).startswith(".") else f"{folder}/.{name}.vsr"
+        fs.makedirs(inside, exist_ok=True)
+        part = f"{inside}/{name}.{uuid4().hex}.part"
         try:
             yield fs, part
             fs.mv(part, path)
@@ -242,22 +235,26 @@ class Store:
 
     def _at(self, url: str) -> tuple[Any, str]:
         """fsspec's file system, and the path in it; what it remembers of folders is forgotten."""
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as exc:
-            raise ConfigError(f"{url}: needs fsspec: pip install 'vsr[remote]'") from exc
-        try:
-            fs, path = url_to_fs(url, **self.options.get(_protocol(url), {}))
-        except ImportError as exc:
-            raise ConfigError(f"{url}: needs another package ({_reason(exc)}): pip install 'vsr[remote]'") from exc
-        except ValueError as exc:
-            raise ConfigError(f"{url}: {_reason(exc)}") from exc
+        key = protocol_of(url), place_of(url)
+        if key not in self._connections:
+            self._connections[key] = connected(url, self.options)
+        fs = self._connections[key]
         fs.invalidate_cache()
-        return fs, str(path)
+        return fs, path_in(fs, url)
 
-
-def _protocol(url: str) -> str:
-    return url.partition("://")[0].lower()
+    def _tried(self, work: Callable[[], T], url: str, what: str) -> T:
+        """Does some work, again after a pause and by a new connection where it fails: networks do."""
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                with told(url, what):
+                    return work()
+            except (Absent, ConfigError):
+                raise
+            except JobError:
+                time.sleep(PAUSE * 2**attempt)
+                self._connections.pop((protocol_of(url), place_of(url)), None)
+        with told(url, what):
+            return work()
 
 
 def _object(url: str, facts: Mapping[str, Any]) -> Object:
@@ -265,37 +262,11 @@ def _object(url: str, facts: Mapping[str, Any]) -> Object:
     return Object(url, int(facts["size"] or 0), str(stamp).strip('"'))
 
 
-@contextmanager
-def _told(url: str, what: str) -> Iterator[None]:
-    """Says in a line what storage answers. The libraries behind fsspec have no error in common, so all are caught here."""
-    try:
-        yield
-    except VsrError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        reason = _reason(exc)
-        known = f" ({reason})" if "bucket" in reason.lower() or isinstance(exc, NotADirectoryError) else ""
-        raise Absent(f"{url}: {what}: there is no such object, folder or bucket{known}") from exc
-    except Exception as exc:
-        raise JobError(f"{url}: {what}: {_reason(exc)}; {_HINT}") from exc
-
-
-def _reason(exc: BaseException) -> str:
-    """An error's first line, without what a signed address carries."""
-    text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc).strip()
-    line = _QUERY.sub("", text.splitlines()[0]) if text else type(exc).__name__
-    return line if len(line) <= 200 else f"{line[:197]}..."
-
-
-def _tried(work: Callable[[], T], url: str, what: str) -> T:
-    """Does some work, again after a pause where it fails: networks do."""
-    for attempt in range(ATTEMPTS - 1):
+def _file(fs: Any, facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is known of a file, of the one behind a link; None for folders, and for objects that stand for folders."""
+    if facts["type"] == "link":
         try:
-            with _told(url, what):
-                return work()
-        except (Absent, ConfigError):
-            raise
-        except JobError:
-            time.sleep(PAUSE * 2**attempt)
-    with _told(url, what):
-        return work()
+            facts = fs.info(facts["name"])
+        except OSError:
+            return None  # it leads nowhere
+    return facts if facts["type"] == "file" and not str(facts["name"]).endswith("/") else None

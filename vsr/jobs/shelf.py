@@ -13,7 +13,9 @@ from pathlib import Path
 
 from vsr.errors import JobError
 from vsr.jobs import ledger
-from vsr.jobs.remote import Absent, Object, Store, folder_of, name_of, under
+from vsr.jobs.addresses import folder_of, name_of, under
+from vsr.jobs.refusals import Absent
+from vsr.jobs.remote import Object, Store
 from vsr.journal import FINAL
 
 
@@ -36,13 +38,19 @@ class Shelf:
         there, entry = self._files.get(name_of(url)), self._entries.get(name_of(url))
         return ledger.judge(entry, (there.size, there.stamp) if there else None, identity, overwrite=overwrite)
 
-    def crowned(self, url: str) -> bool:
-        """Was a result sent by a run that was killed before it could write that down?"""
+    def crowned(self, url: str, identity: ledger.Identity) -> bool:
+        """Was this result sent by a run that was killed before it could write that down?"""
         there = self._files.get(name_of(url))
         try:
-            return there is not None and json.loads(self._store.read(under(work_url(url), FINAL))) == [there.size]
+            return there is not None and self._store.read(under(work_url(url), FINAL)) == crown_of(there.size, identity)
         except (Absent, ValueError):
             return False
+
+
+def crown_of(size: int, identity: ledger.Identity) -> bytes:
+    """What is written down before a result is sent: how many bytes, of what."""
+    of = blake2b(json.dumps(dict(identity), sort_keys=True).encode(), digest_size=16).hexdigest()
+    return json.dumps([size, of]).encode()
 
 
 def entry_url(url: str) -> str:

@@ -11,7 +11,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from vsr.errors import ConfigError, UsageError
-from vsr.jobs.remote import MISSING, Absent, Object, Store, is_remote, name_of, under
+from vsr.jobs.addresses import is_remote, name_of, under
+from vsr.jobs.refusals import Absent
+from vsr.jobs.remote import MISSING, Object, Store
 from vsr.names import FILM_SUFFIXES
 
 UNVERIFIED = ".unverified"  # ends the stem of a result that is not what was promised
@@ -132,7 +134,7 @@ def _elsewhere(url: str, output: str, store: Store) -> list[Source]:
         return [replace(_remote(found), named=True)]
     results = f"{output.rstrip('/')}/" if output else "\0"
     films = [
-        _remote(each, Path(name).parent)
+        _remote(each, _below_root(name))
         for name, each in store.files(url).items()
         if _shown(name) and _is_film(each.name) and not under(url, name).startswith(results)
     ]
@@ -145,10 +147,15 @@ def _matching_elsewhere(pattern: str, store: Store) -> list[Source]:
     parts = pattern.split("/")
     root = under("/".join(parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))]), "")
     found = [(each, each.url.removeprefix(root)) for each in store.matching(pattern)]
-    films = [_remote(each, Path(name).parent) for each, name in found if _shown(name)]
+    films = [_remote(each, _below_root(name)) for each, name in found if _shown(name)]
     if not films:
         raise ConfigError(f"{pattern}: matches no file")
     return sorted(films, key=lambda source: natural(source.path))
+
+
+def _below_root(key: str) -> Path:
+    """The folder of a key as folders of this machine, wherever its slashes stand: a//b is no way out."""
+    return Path(*[part for part in key.split("/")[:-1] if part])
 
 
 def _remote(found: Object, below: Path | None = None) -> Source:
@@ -160,6 +167,8 @@ def _shown(name: str) -> bool:
 
 
 def _listed(name: str, output: str, store: Store, lists: tuple[str, ...]) -> Iterator[Source]:
+    if is_remote(name.removeprefix(LIST)):
+        raise ConfigError(f"{name}: a list is a file of this machine")
     path = Path(name.removeprefix(LIST))
     if name in lists:
         raise ConfigError(f"{name}: lists itself")

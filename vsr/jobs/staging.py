@@ -19,13 +19,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vsr.errors import VsrError
+from vsr.jobs.addresses import folder_of
 from vsr.jobs.batch import Film, resolve
 from vsr.jobs.carrier import Carrier
 from vsr.jobs.definition import Definition
 from vsr.jobs.errands import Discard, Errand, Fetch, SendPlan, SendResult, SendSegment
 from vsr.jobs.looking import probe_apart
 from vsr.jobs.pool import Pool
-from vsr.jobs.remote import Store, folder_of
+from vsr.jobs.remote import Store
 from vsr.jobs.shelf import plan_key
 from vsr.jobs.tasks import Event, Failed, Finished, FinishTask, Left, Lost, Made, Planned, PlanTask, Task
 from vsr.journal import PLAN

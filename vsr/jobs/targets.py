@@ -15,8 +15,9 @@ import platformdirs
 from vsr.config import EncodeConfig, UpscaleConfig
 from vsr.errors import ConfigError
 from vsr.frames import VideoInfo
+from vsr.jobs.addresses import folder_of, is_remote, under
 from vsr.jobs.definition import Definition, size_of
-from vsr.jobs.remote import MISSING, folder_of, is_remote, under
+from vsr.jobs.remote import MISSING
 from vsr.jobs.sources import Source
 from vsr.media.codecs import CODECS, MUXERS
 from vsr.names import default_suffix
