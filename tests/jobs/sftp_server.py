@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import asyncssh
@@ -12,7 +13,7 @@ async def serve(folder: str, key: str) -> None:
     server = await asyncssh.listen(
         "127.0.0.1", 0, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
         authorized_client_keys=asyncssh.import_authorized_keys(key),
-        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=folder),
+        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=os.fsencode(folder)),
     )  # fmt: skip
     print(server.get_port(), flush=True)
     await asyncio.Event().wait()
