@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from hashlib import blake2b
@@ -74,8 +75,9 @@ def target_of(definition: Definition, source: Source) -> Target:
     name = name_of_result(definition, source)
     url = under(folder, *below.parts, name) if is_remote(folder) else ""
     here = Path(folder) / below / name
-    if here.is_symlink() and not url:
-        here = Path(os.path.realpath(here))  # written through, as `vsr upscale` does
+    if not url:
+        with suppress(OSError):  # a name that is too long is told of its film alone
+            here = Path(os.path.realpath(here)) if here.is_symlink() else here  # written through, as `vsr upscale` does
     if not url and source.remote is None:
         return Target(source, here)
     stage = stage_of(definition, source, url or os.path.realpath(here))
