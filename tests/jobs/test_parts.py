@@ -218,6 +218,16 @@ def test_what_another_has_finished_meanwhile_is_no_failure(archive: Path) -> Non
 
 
 @pytest.mark.slow
+def test_what_another_run_has_finished_meanwhile_is_not_made_again(archive: Path) -> None:
+    before = look(job_of(archive), "cpu")
+    assert convert(job_of(archive)) == {"long.mp4": "done: "}
+    made = before[0].output.stat().st_mtime_ns
+    run_films(before, LocalPool(SLOTS[:1]), 1)
+    assert (before[0].status, before[0].why) == ("kept", "another run has finished it")
+    assert before[0].output.stat().st_mtime_ns == made and not before[0].work_dir.exists()
+
+
+@pytest.mark.slow
 def test_a_file_that_appears_meanwhile_stays(archive: Path) -> None:
     films = look(job_of(archive), "cpu")
     run_films(films, LocalPool(SLOTS[:1], _appearing), 1)

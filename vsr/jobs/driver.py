@@ -147,11 +147,11 @@ class Driver:
         return True
 
     def _joined_by_another(self, number: int) -> bool:
-        """Has another part finished a film meanwhile? Then it is settled."""
+        """Has another part, or another run, finished a film meanwhile? Then it is settled."""
         film = self.films[number]
-        if not self.shared or ledger.standing(film.output, film.identity).state != "done":
+        if not self.book or film.target.url or ledger.standing(film.output, film.identity).state != "done":
             return False
-        self._settle(number, "kept", "another part has joined it")
+        self._settle(number, "kept", "another part has joined it" if self.shared else "another run has finished it")
         return True
 
     def _hear(self, worker: int, event: Event) -> None:
@@ -200,9 +200,14 @@ class Driver:
             self._settle(number, "done")
             return
         film.frames = sum(plan.frames)
-        self._tally.kept += sum(plan.frames[s] for s in plan.kept)
-        self._holds[number].planned()
         self.queue.planned(number, range(len(plan.frames)), plan.kept)
+        try:
+            self._holds[number].planned()
+        except JobError as exc:  # a run that shares with nobody was quicker
+            self.queue.fail(number)
+            self._settle(number, "failed", str(exc))
+            return
+        self._tally.kept += sum(plan.frames[s] for s in plan.kept)
         self._join_for_others(number)
 
     def _join_for_others(self, number: int) -> None:
