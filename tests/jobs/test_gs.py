@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.jobs.servers import serving
 from tests.jobs.test_batch import SETTINGS, archive, done
 from tests.jobs.test_remote import RESULTS, convert, names, sent
 from vsr.jobs.batch import look
@@ -26,21 +24,12 @@ __all__ = ["archive"]  # a fixture
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    words = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", "--default-bucket=vault"]
-    with (
-        (tmp_path / "log").open("w") as log,
-        subprocess.Popen([sys.executable, "-m", "gcp_storage_emulator.__main__", *words], stdout=log, stderr=log) as process,
-    ):
-        for _ in range(300):
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
+    def words(port: int) -> list[str]:
+        command = [sys.executable, "-m", "gcp_storage_emulator.__main__", "start", "--host=127.0.0.1", f"--port={port}"]
+        return [*command, "--in-memory", "--default-bucket=vault"]
+
+    with serving(words, tmp_path / "log") as port:
         yield f"http://127.0.0.1:{port}"
-        process.kill()
 
 
 def test_there_and_back(archive: Path, server: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.films import make
+from tests.jobs.servers import serving
 from tests.jobs.test_batch import FRAMES, LONG, SETTINGS, SHORT, SLOTS, done, equal, undisturbed
 from tests.test_resume import same
 from vsr.errors import ConfigError, JobError
@@ -49,22 +49,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an S3 server on this machine."""
     pytest.importorskip("s3fs")
     pytest.importorskip("moto.server")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
-    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=log, stderr=log)
-    try:
-        for _ in range(300):
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with serving(lambda port: [sys.executable, "-m", "moto.server", "-p", str(port)], log) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-        log.close()
 
 
 @pytest.fixture
