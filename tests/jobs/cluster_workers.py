@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vsr.jobs.actor import Doer
-from vsr.jobs.tasks import RenderTask
+from vsr.jobs.tasks import RenderTask, Task
 
 
 def mortal(device: str, share: int) -> Doer:
-    """Dies, once, in the second part of a film, and stands still, once, on the second node."""
+    """Dies, once, in the second part of a film."""
     from vsr.jobs.worker import Worker
 
     class Mortal(Worker):
@@ -25,13 +25,19 @@ def mortal(device: str, share: int) -> Doer:
             if 3 in task.segments and not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            marker = marker.with_name("stopped")
-            if os.environ["NODE"] == "second" and not marker.exists():
-                marker.touch()
-                os.kill(os.getpid(), signal.SIGSTOP)
             return super()._render(task, emit)
 
     return _signed(Mortal(device, share))
+
+
+class _Still:
+    def do(self, task: Task, emit: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def still(device: str, share: int) -> Doer:
+    """Stands still when it is given something to do."""
+    return _signed(_Still())
 
 
 def poisoned(device: str, share: int) -> Doer:

@@ -16,14 +16,14 @@ from tests.films import make
 from tests.jobs import cluster_workers
 from tests.jobs.test_batch import LONG, SETTINGS, SHORT, command, done, equal, undisturbed
 from vsr.errors import ConfigError, UsageError
-from vsr.jobs import actor, cluster, ray_cluster, watch
+from vsr.jobs import actor, cluster, ray_cluster
 from vsr.jobs.batch import look
 from vsr.jobs.cluster import RayPool, cpus_each, device_for
 from vsr.jobs.definition import Definition, load_definition
 from vsr.jobs.local import STARTS
 from vsr.jobs.progress import Progress
 from vsr.jobs.run import run_films
-from vsr.jobs.tasks import PlanTask, RenderTask
+from vsr.jobs.tasks import Event, Lost, PlanTask, Ready, RenderTask
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -106,9 +106,6 @@ def test_nodes_come_and_go_and_workers_die(
 ) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     monkeypatch.setattr(cluster, "LOOK", 0.5)
-    monkeypatch.setattr(watch, "PATIENCE", 6)
-    monkeypatch.setattr(watch, "SLOWER", 1)
-    monkeypatch.setattr(watch, "FIRST", 2)
     said: list[str] = []
     there: list[Any] = []
 
@@ -131,10 +128,39 @@ def test_nodes_come_and_go_and_workers_die(
     # whether a worker was on the node at that moment, depends: if so, it is told as what it was
     gone = ("its process is gone", "its node is gone", "cannot be reached")
     assert all(any(kind in note for kind in gone) for note in notes if "is gone" in note or "reached" in note)
-    assert any("no frame came from it for" in note for note in notes), notes
-    for marker in ("killed", "stopped"):
-        (Path(job.output) / marker).unlink()
+    (Path(job.output) / "killed").unlink()
     equal(archive, job.output)
+
+
+def test_one_that_stands_still_is_ended_on_its_node(job: Definition, nodes: Callable[..., Any], pids: Path) -> None:
+    """Which has room for no second one beside it."""
+    nodes("small")
+    before = {path.name for path in pids.iterdir()}
+    (film, *_) = look(job, "cpu")
+    assert film.config is not None
+    film.work_dir.mkdir(parents=True)
+    pool = RayPool(workers=1, make=cluster_workers.still)
+
+    def heard(kind: type[Event]) -> Event:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            for worker, event in pool.events(0.5):
+                if worker == 0 and isinstance(event, kind):
+                    return event
+        raise AssertionError(f"no {kind.__name__} came")
+
+    try:
+        heard(Ready)
+        pool.give(0, PlanTask(0, film.config))
+        (pid,) = {path.name for path in pids.iterdir() if path.name.isdigit()} - before
+        while "State:\tT" not in Path(f"/proc/{pid}/status").read_text():
+            time.sleep(0.1)
+        pool.kill(0, "no frame came from it")
+        lost = heard(Lost)
+        assert isinstance(lost, Lost) and lost.reason.startswith("no frame came from it")
+        heard(Ready)
+    finally:
+        pool.close()
 
 
 def test_a_segment_that_kills_and_a_node_where_none_can_begin(job: Definition, nodes: Callable[..., Any]) -> None:
