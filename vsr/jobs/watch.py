@@ -7,6 +7,7 @@ from time import monotonic
 PATIENCE = 600.0  # seconds that nothing may come, at least
 SLOWER = 20  # times as long as anything has taken of the film before
 ASLEEP = 30.0  # seconds between two looks: we were stopped ourselves (Ctrl-Z, a slow disk), and maybe they, too
+EVERY = 1.0  # seconds between two looks: with hundreds of workers there is something to hear all the time
 FIRST = 12  # times PATIENCE for a film's first frame: nobody knows yet what one takes; esrgan's on a CPU is a matter of minutes
 
 
@@ -35,6 +36,8 @@ class Watch:
     def hanging(self) -> dict[int, float]:
         """Workers that hang, each once, and for how many seconds nothing came."""
         now = monotonic()
+        if now - self._looked < EVERY:
+            return {}
         if now - self._looked > ASLEEP:
             self._heard = {worker: (film, before + now - self._looked) for worker, (film, before) in self._heard.items()}
         self._looked = now
