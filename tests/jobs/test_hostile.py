@@ -76,6 +76,11 @@ def test_names_that_are_too_long_or_empty(archive: Path) -> None:
     (archive / "list.txt").write_bytes(b"\xef\xbb\xbftiny.mp4\n" + b"x" * 400 + b"\n")
     first, second = find_sources([f"@{archive / 'list.txt'}"])
     assert first.path == archive / "tiny.mp4" and len(second.path.name) == 400
+    job = load_definition(
+        "hd_to_uhd", SETTINGS, [f"@{archive / 'list.txt'}", str(archive / ("y" * 400 + ".mp4"))], str(archive / "o")
+    )
+    told = {film.source.name[:4]: f"{film.status}: {film.why}" for film in look(job, "cpu")}
+    assert told["tiny"] == "todo: " and told["xxxx"].startswith("failed: ") and told["yyyy"].startswith("failed: ")
     with pytest.raises(UsageError, match="empty name"):
         find_sources([""])
 

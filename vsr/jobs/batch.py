@@ -147,10 +147,10 @@ def _standing(definition: Definition, film: Film, shelf: Shelf | None, *, overwr
             standing = ledger.standing(film.output, film.identity, overwrite=overwrite)
         else:
             standing = shelf.standing(film.target.url, film.identity, overwrite=overwrite)
-    except VsrError as exc:
-        _settle(film, "failed", str(exc))
+        film.replaces = shelf is not None or (standing.state == "todo" and film.output.exists())
+    except (VsrError, OSError) as exc:  # of the system: a folder that may not be entered, a name that it does not take
+        _settle(film, "failed", str(exc) if isinstance(exc, VsrError) else f"{exc.filename or film.source}: {exc.strerror}")
         return None
-    film.replaces = shelf is not None or (standing.state == "todo" and film.output.exists())
     if standing.state == "done" and standing.entry is not None:
         film.frames, film.seconds = standing.entry.frames, standing.entry.seconds
         _settle(film, "kept")
