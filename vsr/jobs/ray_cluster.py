@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,15 +33,22 @@ def connect() -> tuple[Any, bool]:
     address = os.environ.get("RAY_ADDRESS", "")
     if "://" in address:
         raise ConfigError(f"RAY_ADDRESS={address}: must be HOST:PORT of a cluster that this machine is a node of")
-    with ThreadPoolExecutor(1) as apart:  # in the main thread Ray takes SIGTERM for itself, and hears Ctrl-C late
-        apart.submit(_connect, ray, address).result()
+    _apart(_connect, ray, address)
     return ray, True
 
 
 def disconnect(ray: Any) -> None:
     """Ends what `connect` has begun."""
-    with ThreadPoolExecutor(1) as apart:
-        apart.submit(ray.shutdown).result()
+    _apart(ray.shutdown)
+
+
+def _apart(work: Callable[..., None], *words: Any) -> None:
+    """Waits for work on a thread of its own: in the main one Ray takes SIGTERM for itself, and hears Ctrl-C late."""
+    threads = ThreadPoolExecutor(1)
+    try:
+        threads.submit(work, *words).result()
+    finally:
+        threads.shutdown(wait=False)
 
 
 def _connect(ray: Any, address: str) -> None:
