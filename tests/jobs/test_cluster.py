@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -135,11 +137,16 @@ def test_nodes_come_and_go_and_workers_die(
 def test_one_that_stands_still_is_ended_on_its_node(job: Definition, nodes: Callable[..., Any], pids: Path) -> None:
     """Which has room for no second one beside it."""
     nodes("small")
-    before = {path.name for path in pids.iterdir()}
+    known = {path.name for path in pids.iterdir()}
     (film, *_) = look(job, "cpu")
     assert film.config is not None
     film.work_dir.mkdir(parents=True)
+    asked = list[int]()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     pool = RayPool(workers=1, make=cluster_workers.still)
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert asked == [signal.SIGTERM], "which Ray takes for itself, where it is let"
 
     def heard(kind: type[Event]) -> Event:
         until = time.monotonic() + 60
@@ -152,7 +159,7 @@ def test_one_that_stands_still_is_ended_on_its_node(job: Definition, nodes: Call
     try:
         heard(Ready)
         pool.give(0, PlanTask(0, film.config))
-        (pid,) = {path.name for path in pids.iterdir() if path.name.isdigit()} - before
+        (pid,) = {path.name for path in pids.iterdir() if path.name.isdigit()} - known
         while "State:\tT" not in Path(f"/proc/{pid}/status").read_text():
             time.sleep(0.1)
         pool.kill(0, "no frame came from it")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from vsr.errors import ConfigError, JobError
@@ -33,7 +35,11 @@ def connect() -> tuple[Any, bool]:
     address = os.environ.get("RAY_ADDRESS", "")
     if "://" in address:
         raise ConfigError(f"RAY_ADDRESS={address}: must be HOST:PORT of a cluster that this machine is a node of")
-    _apart(_connect, ray, address)
+    try:
+        _apart(_connect, ray, address)
+    except KeyboardInterrupt:  # a cluster that is half begun would crash us, and stay
+        disconnect(ray)
+        raise
     return ray, True
 
 
@@ -43,12 +49,15 @@ def disconnect(ray: Any) -> None:
 
 
 def _apart(work: Callable[..., None], *words: Any) -> None:
-    """Waits for work on a thread of its own: in the main one Ray takes SIGTERM for itself, and hears Ctrl-C late."""
-    threads = ThreadPoolExecutor(1)
+    """Waits for work on a thread of its own: in the main one Ray takes SIGTERM for itself, and hears Ctrl-C late. What it takes
+    beneath Python is taken back."""
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        threads.submit(work, *words).result()
+        with ThreadPoolExecutor(1) as threads:  # which is waited for in any case
+            threads.submit(work, *words).result()
     finally:
-        threads.shutdown(wait=False)
+        with suppress(ValueError):  # not the main thread, which signals come to
+            signal.signal(signal.SIGTERM, before)
 
 
 def _connect(ray: Any, address: str) -> None:
